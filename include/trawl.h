@@ -107,6 +107,41 @@ TRAWL_API void trawl_set_progress(trawl_progress_fn fn, void *ctx);
 typedef void (*trawl_log_fn)(void *ctx, const char *message);
 TRAWL_API void trawl_set_log(trawl_log_fn fn, void *ctx);
 
+/*
+ * Stages: each has an options struct, a report of what was done (counts for the closing line), and one function that does
+ * the whole job from files to files. The rows of struct trawl_stage are made in src/stage/.
+ */
+
+/* ---- tokenize ---- */
+
+/* ---- score ---- */
+
+/* ---- generate ---- */
+
+/* ---- encode ---- */
+
+/* ---- index ---- */
+
+/* ---- delete ---- */
+
+/* ---- search ---- */
+
+/* ---- eval ---- */
+
+/* ---- inspect ---- */
+
+/* ---- bench ---- */
+
+/*
+ * Handles, for programs that keep things open: models, tokenizers, encoders, indexes, searchers.
+ */
+
+/* ---- model and tokenizer ---- */
+
+/* ---- encoder ---- */
+
+/* ---- index and searcher ---- */
+
 #ifdef __cplusplus
 }
 #endif
