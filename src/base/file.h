@@ -29,12 +29,15 @@ struct file_writer {
     unsigned char *block;
     size_t used;
     uint64_t offset; /* bytes written so far */
+    int error;       /* errno of the first failure */
     enum trawl_status sticky;
 };
 MUST_USE enum trawl_status file_writer_open(struct file_writer *w, const char *path);
 MUST_USE enum trawl_status file_write(struct file_writer *w, const void *data, size_t n);
 MUST_USE enum trawl_status file_printf(struct file_writer *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Hands buffered bytes to the system: for output that is followed while it grows. */
+MUST_USE enum trawl_status file_writer_flush(struct file_writer *w);
 MUST_USE enum trawl_status file_writer_commit(struct file_writer *w);
 void file_writer_abort(struct file_writer *w);
 
@@ -56,6 +59,7 @@ void line_reader_close(struct line_reader *r);
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
 MUST_USE enum trawl_status file_make_folder(const char *path); /* with parents; existing is fine */
+MUST_USE enum trawl_status file_sync_folder(const char *path); /* its entries are on disk after this */
 MUST_USE enum trawl_status file_remove_tree(const char *path);
 /* Names in a folder (no "." and ".."), sorted bytewise; NUL-separated in *names. */
 MUST_USE enum trawl_status file_list(struct buf *names, size_t *n_names, const char *path);

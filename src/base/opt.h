@@ -35,6 +35,15 @@
  * name the nearest known one. USAGE on any error. --help and -h are left to the caller (opt_wants_help).
  */
 MUST_USE enum trawl_status opt_parse(void *options, const struct trawl_stage *stage, int argc, char **argv);
+/*
+ * A stage's own copy of the options it was given: members beyond the caller's `size` get their presets. LIST members
+ * are shared with the caller's struct, so the copy is not released.
+ */
+MUST_USE enum trawl_status opt_adopt(void *own, const struct trawl_stage *stage, const void *given);
+/* The name most like the given one, NULL when none is near; names may hold NULLs. */
+const char *opt_nearest(const char *name, size_t n, const char *const *names, size_t n_names);
+/* USAGE for an option the stage does not have, with the nearest that it has. */
+MUST_USE enum trawl_status opt_unknown(const struct trawl_stage *stage, const char *name, size_t n);
 bool opt_wants_help(int argc, char **argv);
 MUST_USE enum trawl_status opt_help(struct buf *out, const struct trawl_stage *stage, size_t columns);
 MUST_USE enum trawl_status opt_man(struct buf *out, const struct trawl_stage *stage); /* scdoc source */
