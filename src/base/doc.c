@@ -130,7 +130,8 @@ static enum trawl_status help_examples(struct buf *out, const char *text)
     return TRAWL_OK;
 }
 
-enum trawl_status opt_help(struct buf *out, const struct trawl_stage *stage, size_t columns)
+enum trawl_status opt_help(struct buf *out, const struct trawl_stage *stage, const struct trawl_stage *common,
+                           size_t columns)
 {
     if (columns < HELP_COLUMN + 30)
         columns = HELP_COLUMN + 30;
@@ -143,6 +144,8 @@ enum trawl_status opt_help(struct buf *out, const struct trawl_stage *stage, siz
     TRY(buf_text(out, "\noptions:\n"));
     for (size_t i = 0; i < stage->n_options; i++)
         TRY(help_row(out, &stage->options[i], columns));
+    for (size_t i = 0; common && i < common->n_options; i++)
+        TRY(help_row(out, &common->options[i], columns));
     return stage->examples ? help_examples(out, stage->examples) : TRAWL_OK;
 }
 
@@ -210,7 +213,7 @@ static enum trawl_status man_paragraphs(struct buf *out, const char *text)
     return literal ? buf_text(out, "```\n") : TRAWL_OK;
 }
 
-enum trawl_status opt_man(struct buf *out, const struct trawl_stage *stage)
+enum trawl_status opt_man(struct buf *out, const struct trawl_stage *stage, const struct trawl_stage *common)
 {
     TRY(buf_printf(out, "trawl-%s(1) \"\" \"Trawl manual\"\n\n# NAME\n\ntrawl-%s - ", stage->name, stage->name));
     TRY(man_text(out, stage->summary));
@@ -226,8 +229,8 @@ enum trawl_status opt_man(struct buf *out, const struct trawl_stage *stage)
     TRY(buf_text(out, "\n# OPTIONS\n\n"));
     for (size_t i = 0; i < stage->n_options; i++)
         TRY(man_option(out, &stage->options[i]));
-    TRY(buf_text(out, "*\\-\\-threads* _N_\n\tthreads to use; results do not depend on it (default: all processors, or "
-                      "the number in *TRAWL_THREADS*)\n\n*\\-\\-quiet*\n\tno progress and no closing line\n\n"));
+    for (size_t i = 0; common && i < common->n_options; i++)
+        TRY(man_option(out, &common->options[i]));
     if (stage->examples) {
         TRY(buf_text(out, "# EXAMPLES\n\n```\n"));
         TRY(buf_text(out, stage->examples));
@@ -239,7 +242,8 @@ enum trawl_status opt_man(struct buf *out, const struct trawl_stage *stage)
 
 /* ---- bash ---- */
 
-static enum trawl_status complete_stage(struct buf *out, const struct trawl_stage *stage)
+static enum trawl_status complete_stage(struct buf *out, const struct trawl_stage *stage,
+                                        const struct trawl_stage *common)
 {
     TRY(buf_printf(out, "    %s)\n        case \"$previous\" in\n", stage->name));
     for (size_t i = 0; i < stage->n_options; i++) {
@@ -251,14 +255,17 @@ static enum trawl_status complete_stage(struct buf *out, const struct trawl_stag
             TRY(buf_append(out, *c == '|' ? " " : c, 1));
         TRY(buf_text(out, "\" ;;\n"));
     }
-    TRY(buf_text(out, "        *) words=\"--help --threads --quiet"));
+    TRY(buf_text(out, "        *) words=\"--help"));
+    for (size_t i = 0; common && i < common->n_options; i++)
+        TRY(buf_printf(out, " --%s", common->options[i].name));
     for (size_t i = 0; i < stage->n_options; i++)
         if (stage->options[i].name)
             TRY(buf_printf(out, " --%s", stage->options[i].name));
     return buf_text(out, "\" ;;\n        esac ;;\n");
 }
 
-enum trawl_status opt_complete_bash(struct buf *out, const struct trawl_stage *const *stages, size_t n)
+enum trawl_status opt_complete_bash(struct buf *out, const struct trawl_stage *const *stages, size_t n,
+                                    const struct trawl_stage *common)
 {
     TRY(buf_text(out, "# Completion of trawl for bash, made from the option tables.\n_trawl()\n{\n"
                       "    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words=\n"
@@ -267,7 +274,7 @@ enum trawl_status opt_complete_bash(struct buf *out, const struct trawl_stage *c
         TRY(buf_printf(out, " %s", stages[i]->name));
     TRY(buf_text(out, "\" -- \"$word\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]}\" in\n"));
     for (size_t i = 0; i < n; i++)
-        TRY(complete_stage(out, stages[i]));
+        TRY(complete_stage(out, stages[i], common));
     return buf_text(out, "    esac\n    case \"$word,$words\" in\n    -*|*,[!-]*) COMPREPLY=($(compgen -W \"$words\" -- "
                          "\"$word\")) ;;\n    *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n}\n"
                          "complete -o filenames -F _trawl trawl\n");

@@ -233,65 +233,86 @@ enum trawl_status opt_unknown(const struct trawl_stage *stage, const char *name,
 }
 
 struct parse {
-    void *options;
-    const struct trawl_stage *stage;
+    void *options, *common_options;
+    const struct trawl_stage *stage, *common;
     int argc, at;
     char **argv;
-    size_t positional;      /* row from which the next positional is looked for */
+    size_t positional; /* row from which the next positional is looked for */
     bool given[MAX_OPTIONS];
 };
 
-static enum trawl_status assign(struct parse *p, const struct trawl_option *option, const char *value)
+/* An option of the stage or of the common table, with the struct that it writes to. */
+struct target {
+    const struct trawl_option *option;
+    void *options;
+};
+
+static enum trawl_status assign(struct parse *p, struct target t, const char *value)
 {
-    p->given[option - p->stage->options] = true;
-    return set_value(p->options, option, value);
+    if (t.options == p->options)
+        p->given[t.option - p->stage->options] = true;
+    return set_value(t.options, t.option, value);
 }
 
 /* The value of an option that was written without '=': the next word. */
-static enum trawl_status assign_next(struct parse *p, const struct trawl_option *option)
+static enum trawl_status assign_next(struct parse *p, struct target t)
 {
     char text[MAX_NAME + 4];
-    if (option->kind == TRAWL_OPTION_FLAG)
-        return assign(p, option, "true");
+    if (t.option->kind == TRAWL_OPTION_FLAG)
+        return assign(p, t, "true");
     if (p->at + 1 >= p->argc)
-        return fail(TRAWL_USAGE, "%s needs a value (%s)", shown(option, text),
-                    option->choices ? option->choices : option->arg);
-    return assign(p, option, p->argv[++p->at]);
+        return fail(TRAWL_USAGE, "%s needs a value (%s)", shown(t.option, text),
+                    t.option->choices ? t.option->choices : t.option->arg);
+    return assign(p, t, p->argv[++p->at]);
+}
+
+static struct target target_named(const struct parse *p, const char *name, size_t n)
+{
+    struct target t = {find_name(p->stage, name, n), p->options};
+    if (!t.option && p->common)
+        t = (struct target){find_name(p->common, name, n), p->common_options};
+    return t;
 }
 
 static enum trawl_status parse_long(struct parse *p, const char *name)
 {
     size_t n = strcspn(name, "=");
-    const struct trawl_option *option = find_name(p->stage, name, n);
-    if (option)
-        return name[n] ? assign(p, option, name + n + 1) : assign_next(p, option);
+    struct target t = target_named(p, name, n);
+    if (t.option)
+        return name[n] ? assign(p, t, name + n + 1) : assign_next(p, t);
     if (!strncmp(name, "no-", 3)) {
-        option = find_name(p->stage, name + 3, n - 3);
-        if (option && option->kind == TRAWL_OPTION_FLAG && !name[n])
-            return assign(p, option, "false");
+        t = target_named(p, name + 3, n - 3);
+        if (t.option && t.option->kind == TRAWL_OPTION_FLAG && !name[n])
+            return assign(p, t, "false");
     }
     return opt_unknown(p->stage, name, n);
 }
 
 static const struct trawl_option *find_letter(const struct trawl_stage *stage, char letter)
 {
-    for (size_t i = 0; i < stage->n_options; i++)
+    for (size_t i = 0; stage && i < stage->n_options; i++)
         if (stage->options[i].letter && stage->options[i].letter == letter)
             return &stage->options[i];
     return NULL;
 }
 
+static struct target target_lettered(const struct parse *p, char letter)
+{
+    struct target t = {find_letter(p->stage, letter), p->options};
+    return t.option ? t : (struct target){find_letter(p->common, letter), p->common_options};
+}
+
 static enum trawl_status parse_short(struct parse *p, const char *word)
 {
-    const struct trawl_option *option = find_letter(p->stage, word[1]);
-    if (!option)
+    struct target t = target_lettered(p, word[1]);
+    if (!t.option)
         return fail(TRAWL_USAGE, "unknown option '%s' ('trawl %s --help' lists all; '--' ends the options)", word,
                     p->stage->name);
     if (!word[2])
-        return assign_next(p, option);
-    if (option->kind == TRAWL_OPTION_FLAG)
+        return assign_next(p, t);
+    if (t.option->kind == TRAWL_OPTION_FLAG)
         return fail(TRAWL_USAGE, "'-%c' takes no value: '%s'", word[1], word);
-    return assign(p, option, word + 2 + (word[2] == '='));
+    return assign(p, t, word + 2 + (word[2] == '='));
 }
 
 static enum trawl_status parse_positional(struct parse *p, const char *word)
@@ -302,7 +323,7 @@ static enum trawl_status parse_positional(struct parse *p, const char *word)
         return fail(TRAWL_USAGE, "unexpected argument '%s' (a value with spaces needs quotes)", word);
     const struct trawl_option *option = &p->stage->options[p->positional];
     p->positional += option->kind != TRAWL_OPTION_LIST;
-    return assign(p, option, word);
+    return assign(p, (struct target){option, p->options}, word);
 }
 
 static enum trawl_status check_required(const struct parse *p)
@@ -315,14 +336,20 @@ static enum trawl_status check_required(const struct parse *p)
 }
 
 /* "-" is standard input, "-5" a number. */
-static bool is_option(const struct trawl_stage *stage, const char *word)
+static bool is_option(const struct parse *p, const char *word)
 {
-    return word[0] == '-' && word[1] && (!isdigit((unsigned char)word[1]) || find_letter(stage, word[1]));
+    return word[0] == '-' && word[1] && (!isdigit((unsigned char)word[1]) || target_lettered(p, word[1]).option);
 }
 
-enum trawl_status opt_parse(void *options, const struct trawl_stage *stage, int argc, char **argv)
+enum trawl_status opt_parse(void *options, const struct trawl_stage *stage, void *common_options,
+                            const struct trawl_stage *common, int argc, char **argv)
 {
-    struct parse p = {.options = options, .stage = stage, .argc = argc, .argv = argv};
+    struct parse p = {.options = options,
+                      .common_options = common_options,
+                      .stage = stage,
+                      .common = common,
+                      .argc = argc,
+                      .argv = argv};
     bool ended = false;
     if (stage->n_options > MAX_OPTIONS)
         return fail(TRAWL_USAGE, "'%s' has more than %d options", stage->name, MAX_OPTIONS);
@@ -332,7 +359,7 @@ enum trawl_status opt_parse(void *options, const struct trawl_stage *stage, int 
             ended = true;
         else if (!ended && !strncmp(word, "--", 2))
             TRY(parse_long(&p, word + 2));
-        else if (!ended && is_option(stage, word))
+        else if (!ended && is_option(&p, word))
             TRY(parse_short(&p, word));
         else
             TRY(parse_positional(&p, word));

@@ -31,10 +31,13 @@
 
 /*
  * Parses argv[1..argc) (argv[0] is the subcommand): --name value, --name=value, -x value, flags, --no-name for flags,
- * "--" ends options; positionals fill the rows without a name in order, the last one may be a LIST. Unknown options
- * name the nearest known one. USAGE on any error. --help and -h are left to the caller (opt_wants_help).
+ * "--" ends options; positionals fill the rows without a name in order, the last one may be a LIST. Options that the
+ * stage does not have are looked for in `common`, a table of what every subcommand takes (NULL: none), and set in
+ * common_options. Unknown options name the nearest known one. USAGE on any error; --help is left to opt_wants_help.
  */
-MUST_USE enum trawl_status opt_parse(void *options, const struct trawl_stage *stage, int argc, char **argv);
+MUST_USE enum trawl_status opt_parse(void *options, const struct trawl_stage *stage, void *common_options,
+                                     const struct trawl_stage *common, int argc, char **argv);
+bool opt_wants_help(int argc, char **argv);
 /*
  * A stage's own copy of the options it was given: members beyond the caller's `size` get their presets. LIST members
  * are shared with the caller's struct, so the copy is not released.
@@ -44,9 +47,13 @@ MUST_USE enum trawl_status opt_adopt(void *own, const struct trawl_stage *stage,
 const char *opt_nearest(const char *name, size_t n, const char *const *names, size_t n_names);
 /* USAGE for an option the stage does not have, with the nearest that it has. */
 MUST_USE enum trawl_status opt_unknown(const struct trawl_stage *stage, const char *name, size_t n);
-bool opt_wants_help(int argc, char **argv);
-MUST_USE enum trawl_status opt_help(struct buf *out, const struct trawl_stage *stage, size_t columns);
-MUST_USE enum trawl_status opt_man(struct buf *out, const struct trawl_stage *stage); /* scdoc source */
-MUST_USE enum trawl_status opt_complete_bash(struct buf *out, const struct trawl_stage *const *stages, size_t n);
+
+/* The texts; `common` rows, where not NULL, are listed after the stage's own. */
+MUST_USE enum trawl_status opt_help(struct buf *out, const struct trawl_stage *stage, const struct trawl_stage *common,
+                                    size_t columns);
+/* In scdoc's language. */
+MUST_USE enum trawl_status opt_man(struct buf *out, const struct trawl_stage *stage, const struct trawl_stage *common);
+MUST_USE enum trawl_status opt_complete_bash(struct buf *out, const struct trawl_stage *const *stages, size_t n,
+                                             const struct trawl_stage *common);
 
 #endif

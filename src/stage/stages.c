@@ -1,10 +1,9 @@
-/* The list of stages: the program's subcommands, the man pages and the completions follow it. */
 #include "stages.h"
 #include <string.h>
 
-static const struct trawl_stage *const stages[] = {
-    NULL, /* keeps the array from being empty */
-};
+#define X(name) &stage_##name,
+static const struct trawl_stage *const stages[] = {STAGE_LIST(X) NULL};
+#undef X
 
 const struct trawl_stage *const *trawl_stages(size_t *n_stages)
 {
@@ -14,10 +13,8 @@ const struct trawl_stage *const *trawl_stages(size_t *n_stages)
 
 const struct trawl_stage *trawl_stage_find(const char *name)
 {
-    size_t n;
-    const struct trawl_stage *const *all = trawl_stages(&n);
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(all[i]->name, name))
-            return all[i];
+    for (size_t i = 0; stages[i]; i++)
+        if (!strcmp(stages[i]->name, name))
+            return stages[i];
     return NULL;
 }

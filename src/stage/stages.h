@@ -1,6 +1,16 @@
-/* The stages' rows, each made beside its options table in src/stage/<name>.c. */
+/*
+ * The list of stages; stage_<name> is made beside its options table in src/stage/<name>.c. Subcommands, man pages and
+ * completions follow this list.
+ */
 #ifndef STAGE_STAGES_H
 #define STAGE_STAGES_H
 #include <trawl.h>
+
+/* X(name), in the order of the lines through the house. */
+#define STAGE_LIST(X)
+
+#define X(name) extern const struct trawl_stage stage_##name;
+STAGE_LIST(X)
+#undef X
 
 #endif
