@@ -93,8 +93,8 @@ static const char *writer_name(const struct file_writer *w)
 /* Reports the first failure again, in the same words. */
 static enum trawl_status writer_failed(struct file_writer *w)
 {
-    if (w->sticky == TRAWL_NOMEM)
-        return mem_status();
+    if (!w->path) /* closed by a failed commit */
+        return w->sticky;
     errno = w->error;
     w->sticky = fail_errno("cannot write '%s' at byte %llu", writer_name(w), (unsigned long long)w->offset);
     return w->sticky;
