@@ -3,10 +3,12 @@
 #include "mem.h"
 #include <stdlib.h>
 
-/* Total order of every search: higher score first, then the lower ordinal. */
+/* Total order of every search: higher score first, then the lower ordinal (rows of one document: the lower id). */
 static bool better(const struct topk_hit *a, const struct topk_hit *b)
 {
-    return a->score > b->score || (a->score == b->score && a->ordinal < b->ordinal);
+    if (a->score != b->score)
+        return a->score > b->score;
+    return a->ordinal < b->ordinal || (a->ordinal == b->ordinal && a->id < b->id);
 }
 
 static void sift_up(struct topk_hit *heap, size_t i, struct topk_hit hit)

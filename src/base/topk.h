@@ -11,7 +11,7 @@
 struct topk_hit {
     float score;
     uint32_t id;      /* caller's handle, e.g. row in a segment */
-    uint64_t ordinal; /* decides ties */
+    uint64_t ordinal; /* decides ties, then the lower id */
 };
 struct topk {
     struct topk_hit *heap; /* worst first */

@@ -18,8 +18,9 @@ static float dot_f32(const float *x, const float *y, size_t D)
     return (lane[0] + lane[2]) + (lane[1] + lane[3]);
 }
 
-static void ref_f32(float *scores, const float *rows, size_t n, const float *queries, size_t Q, size_t D)
+static void ref_f32(float *scores, const float *rows, size_t n, const float *queries, size_t Q, size_t D, bool stream)
 {
+    (void)stream;
     for (size_t i = 0; i < n; i++)
         for (size_t q = 0; q < Q; q++)
             scores[i * Q + q] = dot_f32(rows + i * D, queries + q * D, D);

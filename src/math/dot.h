@@ -27,13 +27,14 @@ struct dot_queries {
 };
 
 struct dot_kernels {
-    /* scores (n,Q) out    rows (n,D)    queries (Q,D). The n rows after these are prefetched. */
-    void (*f32)(float *scores, const float *rows, size_t n, const float *queries, size_t Q, size_t D);
-    /* scores (n,Q) out    rows (n,D) with scales (n) */
+    /* scores (n,Q) out    rows (n,D)    queries (Q,D). `stream`: the rows come from memory, and the n after them next.
+     */
+    void (*f32)(float *scores, const float *rows, size_t n, const float *queries, size_t Q, size_t D, bool stream);
+    /* scores (n,Q) out    rows (n,D) with scales (n); the n rows after these are prefetched */
     void (*int8)(float *scores, const int8_t *rows, const float *scales, size_t n, const struct dot_queries *queries);
     size_t (*packed_bytes)(size_t Q, size_t D);
     void (*pack)(struct dot_queries *queries); /* fills `packed` from rows */
-    /* out (n) from n bf16 numbers */
+    /* out (n) from n bf16 numbers; the n after these are prefetched */
     void (*widen)(float *out, const uint16_t *in, size_t n);
     /*
      * Which of scores (n,Q) reach the floor (Q) of their query: positions i*Q + q in ascending order, at most n*Q of

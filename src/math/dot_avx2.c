@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+/* Loops over the registers of a tile must be unrolled whole, or the tile lives in memory. */
+#define UNROLL _Pragma("GCC unroll 8")
 
 enum { ROWS = 2, QUERIES = 3 };
 
@@ -26,37 +28,44 @@ INLINE void tile(float *scores, size_t Q, const float *rows, const float *querie
                  size_t n_queries, size_t ahead)
 {
     struct lanes acc[ROWS][QUERIES];
+    UNROLL
     for (size_t r = 0; r < n_rows; r++)
-        for (size_t q = 0; q < n_queries; q++)
-            acc[r][q] = (struct lanes){_mm256_setzero_ps(), _mm256_setzero_ps()};
+        UNROLL
+    for (size_t q = 0; q < n_queries; q++)
+        acc[r][q] = (struct lanes){_mm256_setzero_ps(), _mm256_setzero_ps()};
     size_t d = 0;
     for (; d + 16 <= D; d += 16) {
         struct lanes x[ROWS];
+        UNROLL
         for (size_t r = 0; r < n_rows; r++) {
             const float *from = rows + r * D + d;
             x[r] = (struct lanes){_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
             if (ahead)
                 _mm_prefetch((const char *)(from + ahead), _MM_HINT_T0);
         }
+        UNROLL
         for (size_t q = 0; q < n_queries; q++) {
             const float *from = queries + q * D + d;
+            UNROLL
             for (size_t r = 0; r < n_rows; r++) {
                 acc[r][q].low = _mm256_fmadd_ps(x[r].low, _mm256_loadu_ps(from), acc[r][q].low);
                 acc[r][q].high = _mm256_fmadd_ps(x[r].high, _mm256_loadu_ps(from + 8), acc[r][q].high);
             }
         }
     }
+    UNROLL
     for (size_t r = 0; r < n_rows; r++)
-        for (size_t q = 0; q < n_queries; q++) {
-            if (d < D) {
-                float x[16] = {0}, y[16] = {0};
-                memcpy(x, rows + r * D + d, (D - d) * sizeof *x);
-                memcpy(y, queries + q * D + d, (D - d) * sizeof *y);
-                acc[r][q].low = _mm256_fmadd_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(y), acc[r][q].low);
-                acc[r][q].high = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8), _mm256_loadu_ps(y + 8), acc[r][q].high);
-            }
-            scores[r * Q + q] = reduce(acc[r][q]);
+        UNROLL
+    for (size_t q = 0; q < n_queries; q++) {
+        if (d < D) {
+            float x[16] = {0}, y[16] = {0};
+            memcpy(x, rows + r * D + d, (D - d) * sizeof *x);
+            memcpy(y, queries + q * D + d, (D - d) * sizeof *y);
+            acc[r][q].low = _mm256_fmadd_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(y), acc[r][q].low);
+            acc[r][q].high = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8), _mm256_loadu_ps(y + 8), acc[r][q].high);
         }
+        scores[r * Q + q] = reduce(acc[r][q]);
+    }
 }
 
 INLINE void columns(float *scores, const float *rows, size_t n, const float *queries, size_t Q, size_t D,
@@ -73,13 +82,13 @@ INLINE void columns(float *scores, const float *rows, size_t n, const float *que
         tile(scores + i * Q, Q, rows + i * D, queries, D, 1, n_queries, 0);
 }
 
-static void avx2_f32(float *scores, const float *rows, size_t n, const float *queries, size_t Q, size_t D)
+static void avx2_f32(float *scores, const float *rows, size_t n, const float *queries, size_t Q, size_t D, bool stream)
 {
     size_t q = 0;
     for (; q + 3 <= Q; q += 3)
-        columns(scores + q, rows, n, queries + q * D, Q, D, 3, q == 0);
+        columns(scores + q, rows, n, queries + q * D, Q, D, 3, stream && q == 0);
     for (; q < Q; q++)
-        columns(scores + q, rows, n, queries + q * D, Q, D, 1, q == 0);
+        columns(scores + q, rows, n, queries + q * D, Q, D, 1, stream && q == 0);
 }
 
 /* ---- int8: queries packed as rows of 16-bit numbers, continued with zeros to a multiple of 16 ---- */
@@ -123,11 +132,14 @@ INLINE void int8_tile(float *scores, const int8_t *rows, const float *scales, co
     size_t D = queries->D, wide = wide_length(D);
     const int16_t *y = (const int16_t *)queries->packed + q * wide;
     __m256i acc[4][2];
+    UNROLL
     for (size_t r = 0; r < n_rows; r++)
-        for (size_t j = 0; j < n_queries; j++)
-            acc[r][j] = _mm256_setzero_si256();
+        UNROLL
+    for (size_t j = 0; j < n_queries; j++)
+        acc[r][j] = _mm256_setzero_si256();
     for (size_t d = 0; d < D; d += 16) {
         __m256i x[4];
+        UNROLL
         for (size_t r = 0; r < n_rows; r++) {
             int8_t last[16] = {0};
             if (D - d < 16)
@@ -136,15 +148,19 @@ INLINE void int8_tile(float *scores, const int8_t *rows, const float *scales, co
             if (ahead && d % 64 == 0)
                 _mm_prefetch((const char *)(rows + r * D + d + ahead), _MM_HINT_T0);
         }
+        UNROLL
         for (size_t j = 0; j < n_queries; j++) {
             __m256i b = _mm256_load_si256((const __m256i *)(const void *)(y + j * wide + d));
+            UNROLL
             for (size_t r = 0; r < n_rows; r++)
                 acc[r][j] = _mm256_add_epi32(acc[r][j], _mm256_madd_epi16(x[r], b));
         }
     }
+    UNROLL
     for (size_t r = 0; r < n_rows; r++)
-        for (size_t j = 0; j < n_queries; j++)
-            scores[r * queries->Q + q + j] = (float)sum_i32(acc[r][j]) * scales[r] * queries->scales[q + j];
+        UNROLL
+    for (size_t j = 0; j < n_queries; j++)
+        scores[r * queries->Q + q + j] = (float)sum_i32(acc[r][j]) * scales[r] * queries->scales[q + j];
 }
 
 INLINE void int8_columns(float *scores, const int8_t *rows, const float *scales, size_t n,
@@ -172,6 +188,8 @@ static void avx2_widen(float *out, const uint16_t *in, size_t n)
     for (; i + 8 <= n; i += 8) {
         __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(in + i)));
         _mm256_storeu_ps(out + i, _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16)));
+        if (i % 32 == 0)
+            _mm_prefetch((const char *)(in + n + i), _MM_HINT_T0);
     }
     dot_kernels_ref.widen(out + i, in + i, n - i);
 }

@@ -6,6 +6,8 @@
 #include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline))
+/* Loops over the registers of a tile must be unrolled whole, or the tile lives in memory. */
+#define UNROLL _Pragma("GCC unroll 8")
 
 /* Lanes of rows a, b, c, d to s4 (see dot.h): block r of four numbers belongs to row r. */
 INLINE __m512 reduce_rows(__m512 a, __m512 b, __m512 c, __m512 d)
@@ -33,6 +35,7 @@ INLINE void store_blocks(float *scores, size_t Q, __m512 v, size_t n_rows, size_
 {
     __m128 part[4] = {_mm512_castps512_ps128(v), _mm512_extractf32x4_ps(v, 1), _mm512_extractf32x4_ps(v, 2),
                       _mm512_extractf32x4_ps(v, 3)};
+    UNROLL
     for (size_t r = 0; r < n_rows; r++)
         _mm_mask_storeu_ps(scores + r * Q, (__mmask8)((1u << n) - 1), part[r]);
 }
@@ -42,6 +45,7 @@ enum { ROWS = 4, QUERIES = 6 };
 INLINE void tile_store(float *scores, size_t Q, __m512 acc[ROWS][QUERIES], size_t n_rows, size_t n_queries)
 {
     __m512 s[QUERIES];
+    UNROLL
     for (size_t q = 0; q < n_queries; q++)
         s[q] = reduce_rows(acc[0][q], acc[1][q], acc[2][q], acc[3][q]);
     if (n_queries >= 4)
@@ -58,20 +62,25 @@ INLINE void tile(float *scores, size_t Q, const float *rows, const float *querie
                  size_t n_queries, size_t ahead)
 {
     __m512 acc[ROWS][QUERIES];
+    UNROLL
     for (size_t r = 0; r < ROWS; r++)
-        for (size_t q = 0; q < n_queries; q++)
-            acc[r][q] = _mm512_setzero_ps();
+        UNROLL
+    for (size_t q = 0; q < n_queries; q++)
+        acc[r][q] = _mm512_setzero_ps();
     for (size_t d = 0; d < D; d += 16) {
         __mmask16 mask = D - d < 16 ? (__mmask16)((1u << (D - d)) - 1) : (__mmask16)0xffff;
         __m512 x[ROWS];
+        UNROLL
         for (size_t r = 0; r < n_rows; r++) {
             x[r] = D - d < 16 ? _mm512_maskz_loadu_ps(mask, rows + r * D + d) : _mm512_loadu_ps(rows + r * D + d);
             if (ahead)
                 _mm_prefetch((const char *)(rows + r * D + d + ahead), _MM_HINT_T0);
         }
+        UNROLL
         for (size_t q = 0; q < n_queries; q++) {
             const float *from = queries + q * D + d;
             __m512 y = D - d < 16 ? _mm512_maskz_loadu_ps(mask, from) : _mm512_loadu_ps(from);
+            UNROLL
             for (size_t r = 0; r < n_rows; r++)
                 acc[r][q] = _mm512_fmadd_ps(x[r], y, acc[r][q]);
         }
@@ -94,17 +103,17 @@ INLINE void columns(float *scores, const float *rows, size_t n, const float *que
         tile(scores + i * Q, Q, rows + i * D, queries, D, 1, n_queries, 0);
 }
 
-void dot_avx512_f32(float *scores, const float *rows, size_t n, const float *queries, size_t Q, size_t D)
+void dot_avx512_f32(float *scores, const float *rows, size_t n, const float *queries, size_t Q, size_t D, bool stream)
 {
     size_t q = 0;
     for (; q + 6 <= Q; q += 6)
-        columns(scores + q, rows, n, queries + q * D, Q, D, 6, q == 0);
+        columns(scores + q, rows, n, queries + q * D, Q, D, 6, stream && q == 0);
     for (; q + 4 <= Q; q += 4)
-        columns(scores + q, rows, n, queries + q * D, Q, D, 4, q == 0);
+        columns(scores + q, rows, n, queries + q * D, Q, D, 4, stream && q == 0);
     for (; q + 2 <= Q; q += 2)
-        columns(scores + q, rows, n, queries + q * D, Q, D, 2, q == 0);
+        columns(scores + q, rows, n, queries + q * D, Q, D, 2, stream && q == 0);
     for (; q < Q; q++)
-        columns(scores + q, rows, n, queries + q * D, Q, D, 1, q == 0);
+        columns(scores + q, rows, n, queries + q * D, Q, D, 1, stream && q == 0);
 }
 
 void dot_avx512_widen(float *out, const uint16_t *in, size_t n)
@@ -113,6 +122,8 @@ void dot_avx512_widen(float *out, const uint16_t *in, size_t n)
     for (; i + 16 <= n; i += 16) {
         __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(in + i)));
         _mm512_storeu_si512(out + i, _mm512_slli_epi32(wide, 16));
+        if (i % 32 == 0)
+            _mm_prefetch((const char *)(in + n + i), _MM_HINT_T0);
     }
     dot_kernels_ref.widen(out + i, in + i, n - i);
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+/* Loops over the registers of a tile must be unrolled whole, or the tile lives in memory. */
+#define UNROLL _Pragma("GCC unroll 8")
 
 enum { FEW = 6 }; /* up to here row by row is faster than 16 lanes mostly empty */
 
@@ -65,6 +67,7 @@ INLINE void few_tile(float *scores, const int8_t *const rows[4], const float *sc
     __m512i acc[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
     for (size_t d = 0; d < D; d += 64) {
         __m512i b = load_bytes(y + d, D - d);
+        UNROLL
         for (size_t r = 0; r < 4; r++) {
             acc[r] = _mm512_dpbusd_epi32(acc[r], _mm512_xor_si512(load_bytes(rows[r] + d, D - d), up), b);
             _mm_prefetch((const char *)(rows[r] + d + ahead), _MM_HINT_T0);
@@ -73,6 +76,7 @@ INLINE void few_tile(float *scores, const int8_t *const rows[4], const float *sc
     __m128i dots = _mm_sub_epi32(sum_four(acc[0], acc[1], acc[2], acc[3]), _mm_set1_epi32(128 * queries->sums[q]));
     float out[4];
     _mm_storeu_ps(out, _mm_cvtepi32_ps(dots));
+    UNROLL
     for (size_t r = 0; r < n_rows; r++)
         scores[r * queries->Q] = out[r] * scales[r] * queries->scales[q];
 }
@@ -112,22 +116,29 @@ INLINE void many_tile(float *scores, const int8_t *rows, const float *scales, si
     size_t Q = queries->Q, D = queries->D, G = groups(D);
     const unsigned char *packed = (const unsigned char *)queries->packed + q / 16 * G * 64;
     __m512i acc[6][4];
+    UNROLL
     for (size_t r = 0; r < n_rows; r++)
-        for (size_t j = 0; j < n_lanes; j++)
-            acc[r][j] = _mm512_setzero_si512();
+        UNROLL
+    for (size_t j = 0; j < n_lanes; j++)
+        acc[r][j] = _mm512_setzero_si512();
     for (size_t g = 0; g < D / 4; g++) {
         __m512i y[4];
+        UNROLL
         for (size_t j = 0; j < n_lanes; j++)
             y[j] = _mm512_load_si512(packed + (j * G + g) * 64);
+        UNROLL
         for (size_t r = 0; r < n_rows; r++) {
             __m512i x = broadcast_four(rows + r * D + 4 * g, 4);
+            UNROLL
             for (size_t j = 0; j < n_lanes; j++)
                 acc[r][j] = _mm512_dpbusd_epi32(acc[r][j], y[j], x);
         }
     }
+    UNROLL
     for (size_t r = 0; r < n_rows; r++) {
         __m512i off = _mm512_set1_epi32(128 * row_sum(rows + r * D, D));
         __m512i last = D % 4 ? broadcast_four(rows + r * D + D / 4 * 4, D % 4) : _mm512_setzero_si512();
+        UNROLL
         for (size_t j = 0; j < n_lanes; j++) {
             size_t left = Q - q - j * 16;
             __mmask16 inside = left < 16 ? (__mmask16)((1u << left) - 1) : (__mmask16)0xffff;

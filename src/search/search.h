@@ -30,9 +30,5 @@ MUST_USE enum trawl_status searcher_text(struct searcher *s, struct index_hit *h
 MUST_USE enum trawl_status searcher_vector(struct searcher *s, struct index_hit *hits, size_t *n, const float *vector,
                                            const char *query, size_t n_bytes);
 
-/* Exact flat search: hits of n_queries vectors (n_queries, D) over all live rows of a dense field; multi-threaded over
- * rows. */
-MUST_USE enum trawl_status flat_search(const struct index *ix, size_t field, struct index_hit *hits, size_t *n_hits,
-                                       const float *queries, size_t n_queries, size_t k, size_t rescore_depth);
 
 #endif

@@ -72,8 +72,8 @@ static void *tight(const void *data, size_t bytes)
 static void compare_f32(const struct dot_kernels *kernels, size_t n, size_t Q, size_t D)
 {
     float *rows = tight(s.rows + 1, n * D * sizeof(float)), *queries = tight(s.queries + 1, Q * D * sizeof(float));
-    dot_kernels_ref.f32(s.expected, rows, n, queries, Q, D);
-    kernels->f32(s.scores, rows, n, queries, Q, D);
+    dot_kernels_ref.f32(s.expected, rows, n, queries, Q, D, false);
+    kernels->f32(s.scores, rows, n, queries, Q, D, D % 2);
     assert_memory_equal(s.scores, s.expected, n * Q * sizeof(float));
     free(rows);
     free(queries);
@@ -169,7 +169,7 @@ static void twin_is_near_the_sum_in_double(void **unused)
 {
     (void)unused;
     for (size_t D = 1; D <= D_MAX; D += D < 130 ? 1 : 127) {
-        dot_kernels_ref.f32(s.scores, s.rows, 1, s.queries, 1, D);
+        dot_kernels_ref.f32(s.scores, s.rows, 1, s.queries, 1, D, false);
         double sum = 0.0, magnitude = 0.0;
         for (size_t d = 0; d < D; d++) {
             sum += (double)s.rows[d] * (double)s.queries[d];
