@@ -22,8 +22,11 @@
             goto out;                                                                                                  \
     } while (0)
 
-/* Sets the message and returns `code`: `return fail(TRAWL_FORMAT, "'%s': ...", path)`. */
-enum trawl_status fail(enum trawl_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/*
+ * Sets the message and returns `code`: `return fail(TRAWL_FORMAT, "'%s': ...", path)`. (Parentheses: cmocka has a macro
+ * of that name.)
+ */
+enum trawl_status(fail)(enum trawl_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same with ": <strerror(errno)>" appended; code IO, or NOMEM where errno says so. */
 enum trawl_status fail_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Puts "<context>: " before the message of a failure that is being passed on; returns `code`. */
