@@ -45,6 +45,8 @@ struct index_segment {
     uint32_t n;
     const uint64_t *deleted;  /* bitmap, NULL: none */
     const uint64_t *ordinals; /* (n) */
+    /* (n) number of the row's document within the segment, so that rows are seen to be of one; NULL: a row is one. */
+    const uint32_t *documents;
 };
 const struct index_segment *index_segment(const struct index *ix, size_t segment);
 
@@ -68,6 +70,9 @@ struct index_hit {
     uint32_t segment, row;
     uint64_t ordinal;
 };
+/* Live and deleted rows that hold the term (as the field's analyzer makes it), over all segments: for weights. */
+MUST_USE enum trawl_status index_document_frequency(const struct index *ix, uint64_t *df, size_t field,
+                                                    const char *term, size_t n);
 struct lexical_searcher;
 MUST_USE enum trawl_status lexical_searcher_new(struct lexical_searcher **s, const struct index *ix, size_t field,
                                                 size_t k_max);

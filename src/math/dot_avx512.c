@@ -9,6 +9,11 @@
 /* Loops over the registers of a tile must be unrolled whole, or the tile lives in memory. */
 #define UNROLL _Pragma("GCC unroll 8")
 
+INLINE __mmask16 first_lanes(size_t n)
+{
+    return _cvtu32_mask16(n < 16 ? (1u << n) - 1 : 0xffffu);
+}
+
 /* Lanes of rows a, b, c, d to s4 (see dot.h): block r of four numbers belongs to row r. */
 INLINE __m512 reduce_rows(__m512 a, __m512 b, __m512 c, __m512 d)
 {
@@ -68,7 +73,7 @@ INLINE void tile(float *scores, size_t Q, const float *rows, const float *querie
     for (size_t q = 0; q < n_queries; q++)
         acc[r][q] = _mm512_setzero_ps();
     for (size_t d = 0; d < D; d += 16) {
-        __mmask16 mask = D - d < 16 ? (__mmask16)((1u << (D - d)) - 1) : (__mmask16)0xffff;
+        __mmask16 mask = first_lanes(D - d);
         __m512 x[ROWS];
         UNROLL
         for (size_t r = 0; r < n_rows; r++) {
@@ -134,7 +139,7 @@ size_t dot_avx512_reach(uint32_t *where, const float *scores, const float *floor
     if (Q == 1) {
         __m512 floor = _mm512_set1_ps(floors[0]);
         for (size_t i = 0; i < total; i += 16) {
-            __mmask16 inside = total - i < 16 ? (__mmask16)((1u << (total - i)) - 1) : (__mmask16)0xffff;
+            __mmask16 inside = first_lanes(total - i);
             unsigned hits =
                 _mm512_mask_cmp_ps_mask(inside, _mm512_maskz_loadu_ps(inside, scores + i), floor, _CMP_GE_OQ);
             for (; hits; hits &= hits - 1)
@@ -144,7 +149,7 @@ size_t dot_avx512_reach(uint32_t *where, const float *scores, const float *floor
     }
     for (size_t i = 0; i < n; i++, scores += Q)
         for (size_t q = 0; q < Q; q += 16) {
-            __mmask16 inside = Q - q < 16 ? (__mmask16)((1u << (Q - q)) - 1) : (__mmask16)0xffff;
+            __mmask16 inside = first_lanes(Q - q);
             unsigned hits = _mm512_mask_cmp_ps_mask(inside, _mm512_maskz_loadu_ps(inside, scores + q),
                                                     _mm512_maskz_loadu_ps(inside, floors + q), _CMP_GE_OQ);
             for (; hits; hits &= hits - 1)

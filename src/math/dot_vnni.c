@@ -17,6 +17,11 @@
 
 enum { FEW = 6 }; /* up to here row by row is faster than 16 lanes mostly empty */
 
+INLINE __mmask16 first_lanes(size_t n)
+{
+    return _cvtu32_mask16(n < 16 ? (1u << n) - 1 : 0xffffu);
+}
+
 static size_t groups(size_t D)
 {
     return (D + 3) / 4;
@@ -141,7 +146,7 @@ INLINE void many_tile(float *scores, const int8_t *rows, const float *scales, si
         UNROLL
         for (size_t j = 0; j < n_lanes; j++) {
             size_t left = Q - q - j * 16;
-            __mmask16 inside = left < 16 ? (__mmask16)((1u << left) - 1) : (__mmask16)0xffff;
+            __mmask16 inside = first_lanes(left);
             if (D % 4)
                 acc[r][j] = _mm512_dpbusd_epi32(acc[r][j], _mm512_load_si512(packed + (j * G + G - 1) * 64), last);
             __m512 dots = _mm512_cvtepi32_ps(_mm512_sub_epi32(acc[r][j], off));
