@@ -1,0 +1,170 @@
+/* Hugging Face folders: configuration, tensors and adapters against the reference models of golden/tiny. */
+#include "scratch.h"
+#include "model/model_int.h"
+#include "model/safetensors.h"
+#include <math.h>
+
+static const char *const tiny[] = {"llama", "llama3", "mistral", "qwen2", "qwen3", "gemma3_text", "bert"};
+enum { N_TINY = sizeof tiny / sizeof *tiny };
+
+static const char *tiny_path(char path[4096], const char *arch, const char *rest)
+{
+    char name[256];
+    snprintf(name, sizeof name, "tiny/%s/%s", arch, rest);
+    return golden_path(path, name);
+}
+
+static struct model_files *open_model(const char *path)
+{
+    struct model_files *m;
+    if (model_files_open(&m, path))
+        fail_msg("%s", trawl_message());
+    return m;
+}
+
+/* Every tensor of `m` read in two pieces equals what `expected` holds under the Hugging Face name; Gemma's norms have 1
+ * added. `tolerance` is relative to the value, plus absolute. */
+static void compare_tensors(struct model_files *m, const struct tensor_set *expected, float tolerance)
+{
+    const struct source *s = &m->source;
+    const struct family *f = s->config.family;
+    size_t n_compared = 0;
+    for (int tensor = 0; tensor < NN_T_COUNT; tensor++) {
+        size_t rows, cols;
+        bool per_layer;
+        nn_tensor_shape(&s->config.nn, (enum nn_tensor)tensor, &rows, &cols, &per_layer);
+        for (size_t layer = 0; layer < (per_layer ? s->config.nn.L : 1); layer++) {
+            char name[FAMILY_NAME_MAX], plain[FAMILY_NAME_MAX];
+            if (!s->nn.has(s->nn.ctx, layer, (enum nn_tensor)tensor))
+                continue;
+            assert_true(family_tensor_name(name, f->hf_names, "model.", layer, (enum nn_tensor)tensor));
+            assert_true(family_tensor_name(plain, f->hf_names, "", layer, (enum nn_tensor)tensor));
+            const struct tensor *t = tensor_set_find(expected, name);
+            t = t ? t : tensor_set_find(expected, plain);
+            assert_non_null(t);
+            assert_int_equal(t->rows * t->cols, rows * cols);
+            float *a = calloc(rows * cols, sizeof *a), *b = calloc(rows * cols, sizeof *b);
+            size_t half = rows / 2;
+            assert_int_equal(s->nn.read(s->nn.ctx, a, layer, (enum nn_tensor)tensor, 0, half), TRAWL_OK);
+            assert_int_equal(s->nn.read(s->nn.ctx, a + half * cols, layer, (enum nn_tensor)tensor, half, rows),
+                             TRAWL_OK);
+            assert_int_equal(tensor_read(b, expected, t, 0, t->rows), TRAWL_OK);
+            for (size_t i = 0; i < rows * cols; i++) {
+                float want = b[i] + (f->norm_plus_one && rows == 1 ? 1.0f : 0.0f);
+                if (!(fabsf(a[i] - want) <= tolerance * (1.0f + fabsf(want))))
+                    fail_msg("%s[%zu] is %g, expected %g", name, i, (double)a[i], (double)want);
+            }
+            free(a);
+            free(b);
+            n_compared++;
+        }
+    }
+    assert_int_equal(n_compared, expected->n);
+}
+
+static void tensors_equal_the_file(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_TINY; i++) {
+        char path[4096];
+        struct model_files *m = open_model(tiny_path(path, tiny[i], "model"));
+        struct tensor_set set = {0};
+        assert_int_equal(safetensors_open_folder(&set, path), TRAWL_OK);
+        compare_tensors(m, &set, 0.0f);
+        tensor_set_release(&set);
+        model_files_close(m);
+    }
+}
+
+/* The two spellings of one configuration give the same bits. */
+static void old_configuration_equals_new(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_TINY; i++) {
+        char path[4096], folder[4096];
+        tiny_path(path, tiny[i], "model");
+        scratch_folder(folder, "v4");
+        copy_file(path, "config_v4.json", folder, "config.json");
+        copy_file(path, "model.safetensors", folder, "model.safetensors");
+        struct model_files *new = open_model(path), *old = open_model(folder);
+        assert_memory_equal(&new->source.config.nn, &old->source.config.nn, sizeof(struct nn_config));
+        assert_string_equal(new->source.config.dtype, "float32");
+        assert_string_equal(old->source.config.dtype, "float32");
+        model_files_close(new);
+        model_files_close(old);
+        assert_int_equal(file_remove_tree(folder), TRAWL_OK);
+    }
+}
+
+static void configurations_say_what_the_references_say(void **state)
+{
+    (void)state;
+    char path[4096];
+    struct model_files *m = open_model(tiny_path(path, "gemma3_text", "model"));
+    const struct nn_config *c = &m->source.config.nn;
+    const uint32_t windows[] = {8, 8, 0, 8};
+    assert_memory_equal(c->window, windows, sizeof windows);
+    assert_int_equal(c->rope_table[0], 1);
+    assert_int_equal(c->rope_table[2], 0);
+    assert_float_equal(c->attention_scale, (float)(1.0 / sqrt(24.0)), 1e-7);
+    assert_float_equal(c->embedding_scale, sqrtf(32.0f), 1e-6);
+    assert_float_equal(c->rope_inverse[0][1], powf(1e6f, -0.125f), 1e-7);
+    assert_float_equal(c->rope_inverse[1][1], powf(1e4f, -0.125f), 1e-7);
+    assert_true(c->qk_norm && c->sandwich_norm && c->tied_head && c->has_head);
+    model_files_close(m);
+
+    m = open_model(tiny_path(path, "mistral", "model"));
+    for (size_t l = 0; l < 3; l++)
+        assert_int_equal(m->source.config.nn.window[l], 16);
+    assert_false(m->source.config.nn.tied_head);
+    model_files_close(m);
+
+    m = open_model(tiny_path(path, "qwen3", "model"));
+    assert_int_equal(m->source.config.nn.D, 16);
+    assert_int_equal(m->source.config.nn.H * m->source.config.nn.D, 64);
+    model_files_close(m);
+
+    m = open_model(tiny_path(path, "bert", "model"));
+    c = &m->source.config.nn;
+    assert_true(c->encoder && !c->has_head && c->token_types == 2 && c->activation == NN_GELU_ERF);
+    assert_string_equal(model_files_modules(m)->document.attention, "bidirectional");
+    assert_int_equal(model_files_modules(m)->document.max_length, 64);
+    model_files_close(m);
+}
+
+static void adapter_equals_merged(void **state)
+{
+    (void)state;
+    char path[4096], merged[4096];
+    struct model_files *m = open_model(tiny_path(path, "llama", "lora"));
+    struct tensor_set set = {0};
+    assert_int_equal(m->adapter_info.n_updates, 7 * 3);
+    assert_int_equal(safetensors_open(&set, tiny_path(merged, "llama", "lora/merged.safetensors")), TRAWL_OK);
+    compare_tensors(m, &set, 2e-6f); /* sums of four products in another order */
+    tensor_set_release(&set);
+    model_files_close(m);
+}
+
+static void bf16_folder_opens(void **state)
+{
+    (void)state;
+    char path[4096];
+    struct model_files *m = open_model(tiny_path(path, "llama", "model_bf16"));
+    struct tensor_set set = {0};
+    assert_string_equal(m->source.config.dtype, "bfloat16");
+    assert_int_equal(source_slot(&m->source, 0, NN_T_EMBED)->tensor->format, FORMAT_BF16);
+    assert_int_equal(safetensors_open_folder(&set, path), TRAWL_OK);
+    compare_tensors(m, &set, 0.0f);
+    tensor_set_release(&set);
+    model_files_close(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tensors_equal_the_file), cmocka_unit_test(old_configuration_equals_new),
+        cmocka_unit_test(bf16_folder_opens),      cmocka_unit_test(configurations_say_what_the_references_say),
+        cmocka_unit_test(adapter_equals_merged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
