@@ -1,0 +1,45 @@
+# Front door; Meson does the work. `make check` and `make quickstart` install and fetch what they need.
+BUILD   ?= build
+PREFIX  ?= /usr/local
+MODELS   = smollm2-135m minilm
+.PHONY: all deps build models quickstart check check-peers bench lint format fuzz install clean
+
+all: build
+
+deps:                   # Debian packages: lists what is missing, then installs it (with sudo when not root)
+	@tools/deps
+
+build: deps             # the program build/trawl and the library
+	@test -e $(BUILD)/build.ninja || meson setup $(BUILD) --prefix $(PREFIX)
+	@ninja -C $(BUILD)
+
+models:                 # the models that tests and quickstart use, verified, under ~/.cache/trawl or $$TRAWL_MODELS
+	@tools/fetch $(MODELS)
+
+quickstart: build models # index, search and score a real collection
+	@tools/quickstart $(BUILD)/trawl
+
+check: build models     # all tests
+	@tools/layers
+	@tools/check $(BUILD)
+
+check-peers: build      # against other programs, in an environment of their own; results go to bench/
+	@tools/peers check $(BUILD)
+
+bench: build models     # the figures of the README, one table after the other
+	@tools/peers bench $(BUILD)
+
+lint:
+	@tools/deps ci && tools/lint $(BUILD)
+
+format:
+	@tools/deps ci && tools/format
+
+fuzz:                   # SECONDS for each harness
+	@tools/deps ci && tools/fuzz $(or $(SECONDS),60)
+
+install: build
+	@meson install -C $(BUILD)
+
+clean:
+	@rm -rf $(BUILD) build-*
