@@ -1,0 +1,372 @@
+/*
+ * The forward pass over packed tokens. A batch is cut into groups of whole rows; a group goes through all layers with
+ * two parallel loops a layer: attention over (row, key/value head), then tiles of tokens through everything between one
+ * attention and the next, while the tile's states are in the nearest cache:
+ *
+ *   output projection - residual - norm - gate and up - activation - down - residual - norm - q, k, v of layer l+1
+ *
+ * Matrix products see a fixed number of rows, everything else works row by row, so a token's bits are its own.
+ */
+#include "base/pool.h"
+#include "nn_int.h"
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+void nn_run_fail(struct nn_run *run, enum trawl_status status)
+{
+    pthread_mutex_lock(&run->lock);
+    if (run->status == TRAWL_OK) {
+        run->status = status;
+        snprintf(run->message, sizeof run->message, "%s", trawl_message());
+    }
+    pthread_mutex_unlock(&run->lock);
+}
+
+void nn_emit(const struct nn_kernels *k, enum matmul_kind kind, void *y, float *scale, const float *x, size_t n)
+{
+    if (kind == MATMUL_INT8)
+        *scale = k->to_u8(y, x, n);
+    else if (kind == MATMUL_BF16)
+        k->to_bf16(y, x, n);
+    else if (y != (const void *)x)
+        memcpy(y, x, n * sizeof *x);
+}
+
+void nn_take(const struct nn_kernels *k, enum matmul_kind kind, const struct linear *linear, size_t begin, float *y,
+             const void *acc, float row_scale, size_t n)
+{
+    if (kind == MATMUL_INT8)
+        k->from_s32(y, acc, linear->zero + begin, linear->scale + begin, row_scale, n);
+    else if (y != acc)
+        memcpy(y, acc, n * sizeof *y);
+    if (linear->bias)
+        k->add(y, linear->bias + begin, n);
+}
+
+/* A tile on its way through a layer. */
+struct tile {
+    struct nn_run *run;
+    struct worker *w;
+    const struct nn_kernels *k;
+    const struct nn_config *c;
+    const struct layer *layer;
+    size_t l, begin, rows; /* tokens of the group */
+};
+
+static float *x_row(const struct tile *t, size_t r)
+{
+    return t->run->x + (t->begin + r) * t->c->C;
+}
+
+static void *in_row(const struct tile *t, enum nn_role role, size_t r)
+{
+    const struct linear_shape *s = &t->run->model->shape[role];
+    return (char *)t->w->in + r * s->K * kind_bytes(s->kind);
+}
+
+static void normalise(const struct tile *t, float *y, const float *x, const float *weight, const float *bias, size_t n)
+{
+    if (t->c->norm == NN_LAYER_NORM)
+        t->k->layer_norm(y, x, weight, bias, n, t->c->norm_eps);
+    else
+        t->k->rms_norm(y, x, weight, n, t->c->norm_eps);
+}
+
+/* Writes norm(x) (encoders: x, it is normalised already) as input of a role's product. */
+static void enter(const struct tile *t, enum nn_role role, size_t r, const float *weight, const float *bias)
+{
+    enum matmul_kind kind = t->run->model->shape[role].kind;
+    const float *x = x_row(t, r);
+    float *y = kind == MATMUL_F32 ? in_row(t, role, r) : t->w->row;
+    if (!t->c->encoder) {
+        normalise(t, y, x, weight, bias, t->c->C);
+        x = y;
+    }
+    nn_emit(t->k, kind, in_row(t, role, r), &t->w->in_scale[r], x, t->c->C);
+}
+
+static enum trawl_status product(const struct tile *t, enum nn_role role, size_t slice, void *y, const void *x)
+{
+    return matmul_run(t->w->exec[role], y, x, t->layer->linear[role].slices[slice], t->rows);
+}
+
+static void head_norms_and_rope(const struct tile *t, float *row, size_t position)
+{
+    const struct nn_config *c = t->c;
+    size_t D = c->D;
+    if (c->encoder)
+        return;
+    const float *angles = nn_rope_at(t->run->model, c->rope_table[t->l], position, t->w->rope);
+    for (size_t h = 0; h < c->H + c->K; h++) {
+        float *x = row + h * D;
+        if (c->qk_norm)
+            t->k->rms_norm(x, x, h < c->H ? t->layer->q_norm : t->layer->k_norm, D, c->norm_eps);
+        t->k->rope(x, angles, angles + D / 2, D);
+    }
+}
+
+/* Where the keys and values of the batch are to be kept, if they are. */
+static void keep_keys(const struct tile *t, const float *row, size_t token)
+{
+    const struct nn_batch *batch = t->run->batch;
+    const struct nn_config *c = t->c;
+    size_t n = c->K * c->D;
+    struct nn_kv *kv = batch->kv && batch->kv_append ? batch->kv[t->run->row_of[token]] : NULL;
+    if (!kv)
+        return;
+    size_t at = (t->l * kv->tokens_max + t->run->position[token]) * n;
+    memcpy(kv->k + at, row + c->H * c->D, n * sizeof *row);
+    memcpy(kv->v + at, row + c->H * c->D + n, n * sizeof *row);
+}
+
+static enum trawl_status tile_qkv(const struct tile *t)
+{
+    const struct linear_shape *s = &t->run->model->shape[NN_QKV];
+    float *rows = t->run->qkv + t->begin * s->N;
+    /* Whole tiles may write in place: what a part-filled last one overwrites is spare. */
+    bool direct = s->kind != MATMUL_INT8 && t->run->tile == NN_TILE && t->begin * s->N * sizeof *rows % 64 == 0;
+    const char *out = direct ? (char *)rows : (char *)t->w->out;
+    for (size_t r = 0; r < t->rows; r++)
+        enter(t, NN_QKV, r, t->layer->attn_norm, t->layer->attn_norm_bias);
+    TRY(product(t, NN_QKV, 0, (void *)out, t->w->in));
+    for (size_t r = 0; r < t->rows; r++) {
+        float *row = rows + r * s->N;
+        nn_take(t->k, s->kind, &t->layer->linear[NN_QKV], 0, row, out + r * s->N * 4, t->w->in_scale[r], s->N);
+        head_norms_and_rope(t, row, t->run->position[t->begin + r]);
+        keep_keys(t, row, t->begin + r);
+    }
+    return TRAWL_OK;
+}
+
+/* x += the product's row y (C), normed on the way as the family wants. */
+static void join(const struct tile *t, size_t r, float *y, const float *post_norm, const float *weight,
+                 const float *bias)
+{
+    float *x = x_row(t, r);
+    if (post_norm)
+        normalise(t, y, y, post_norm, NULL, t->c->C);
+    t->k->add(x, y, t->c->C);
+    if (t->c->encoder)
+        normalise(t, x, x, weight, bias, t->c->C);
+}
+
+static enum trawl_status tile_output(const struct tile *t)
+{
+    const struct linear_shape *s = &t->run->model->shape[NN_O];
+    const struct layer *layer = t->layer;
+    const float *attn = t->run->attn + t->begin * s->K;
+    for (size_t r = 0; r < t->rows; r++)
+        nn_emit(t->k, s->kind, in_row(t, NN_O, r), &t->w->in_scale[r], attn + r * s->K, s->K);
+    TRY(product(t, NN_O, 0, t->w->out, t->w->in));
+    for (size_t r = 0; r < t->rows; r++) {
+        float *y = t->w->out + r * s->N;
+        nn_take(t->k, s->kind, &layer->linear[NN_O], 0, y, y, t->w->in_scale[r], s->N);
+        join(t, r, y, layer->post_attn_norm, layer->attn_norm, layer->attn_norm_bias);
+    }
+    return TRAWL_OK;
+}
+
+/* One slice of gate and up -> activations, f32 into w->mid or straight into DOWN's type. */
+static void activate_slice(const struct tile *t, size_t slice, const struct linear_shape *s, enum matmul_kind down)
+{
+    size_t F = t->c->F, f = t->c->gated ? s->N / 2 : s->N;
+    for (size_t r = 0; r < t->rows; r++) {
+        float *y = t->w->out + r * s->N;
+        float *mid = down == MATMUL_BF16 ? y : t->w->mid + r * F + slice * f;
+        nn_take(t->k, s->kind, &t->layer->linear[NN_UP], slice * s->N, y, y, t->w->in_scale[r], s->N);
+        t->k->activate(mid, y, t->c->gated ? y + f : NULL, f, t->c->activation);
+        if (down == MATMUL_BF16)
+            t->k->to_bf16((uint16_t *)t->w->down + r * F + slice * f, mid, f);
+    }
+}
+
+static enum trawl_status tile_mlp(const struct tile *t)
+{
+    const struct linear_shape *up = &t->run->model->shape[NN_UP], *down = &t->run->model->shape[NN_DOWN];
+    const struct layer *layer = t->layer;
+    const void *x = down->kind == MATMUL_F32 ? (void *)t->w->mid : t->w->down;
+    for (size_t r = 0; r < t->rows; r++)
+        enter(t, NN_UP, r, layer->mlp_norm, layer->mlp_norm_bias);
+    for (size_t s = 0; s < up->n; s++) {
+        TRY(product(t, NN_UP, s, t->w->out, t->w->in));
+        activate_slice(t, s, up, down->kind);
+    }
+    if (down->kind == MATMUL_INT8)
+        for (size_t r = 0; r < t->rows; r++)
+            t->w->in_scale[r] = t->k->to_u8((uint8_t *)t->w->down + r * down->K, t->w->mid + r * down->K, down->K);
+    TRY(product(t, NN_DOWN, 0, t->w->out, x));
+    for (size_t r = 0; r < t->rows; r++) {
+        float *y = t->w->out + r * down->N;
+        nn_take(t->k, down->kind, &layer->linear[NN_DOWN], 0, y, y, t->w->in_scale[r], down->N);
+        join(t, r, y, layer->post_mlp_norm, layer->mlp_norm, layer->mlp_norm_bias);
+    }
+    return TRAWL_OK;
+}
+
+static enum trawl_status embed_token(const struct tile *t, size_t r)
+{
+    const struct nn_run *run = t->run;
+    const struct nn_model *m = run->model;
+    const struct nn_config *c = t->c;
+    size_t token = run->first_token + t->begin + r;
+    uint32_t id = run->batch->ids[token];
+    float *x = x_row(t, r);
+    TRY(m->source.read(m->source.ctx, x, 0, NN_T_EMBED, id, id + 1));
+    if (c->embedding_scale != 1.0f)
+        t->k->multiply(x, c->embedding_scale, c->C);
+    if (m->position_embed)
+        t->k->add(x, m->position_embed + (c->position_begin + run->position[t->begin + r]) * c->C, c->C);
+    if (m->type_embed)
+        t->k->add(x, m->type_embed + (run->batch->types ? run->batch->types[token] : 0) * c->C, c->C);
+    if (m->embed_norm)
+        normalise(t, x, x, m->embed_norm, m->embed_norm_bias, c->C);
+    return TRAWL_OK;
+}
+
+static void leave(const struct tile *t)
+{
+    const struct nn_model *m = t->run->model;
+    size_t C = t->c->C;
+    for (size_t r = 0; r < t->rows; r++) {
+        float *y = t->run->hidden + (t->run->first_token + t->begin + r) * C;
+        if (m->final_norm)
+            normalise(t, y, x_row(t, r), m->final_norm, m->final_norm_bias, C);
+        else
+            memcpy(y, x_row(t, r), C * sizeof *y);
+    }
+}
+
+/* Everything between two attentions; run->layer is the layer whose attention comes next (L: none). */
+static enum trawl_status tile_step(struct tile *t)
+{
+    size_t next = t->run->layer;
+    const struct layer *layers = t->run->model->layers;
+    if (next == 0) {
+        for (size_t r = 0; r < t->rows; r++)
+            TRY(embed_token(t, r));
+    } else {
+        t->l = next - 1;
+        t->layer = &layers[t->l];
+        TRY(tile_output(t));
+        TRY(tile_mlp(t));
+    }
+    if (next == t->c->L) {
+        leave(t);
+        return TRAWL_OK;
+    }
+    t->l = next;
+    t->layer = &layers[next];
+    return tile_qkv(t);
+}
+
+static void run_tiles(void *ctx, size_t begin, size_t end, size_t worker)
+{
+    struct nn_run *run = ctx;
+    for (size_t i = begin; i < end && run->status == TRAWL_OK; i++) {
+        size_t first = i * run->tile;
+        struct tile tile = {.run = run,
+                            .w = &run->workers[worker],
+                            .k = run->kernels,
+                            .c = &run->model->config,
+                            .begin = first,
+                            .rows = first + run->tile < run->T ? run->tile : run->T - first};
+        enum trawl_status status = tile_step(&tile);
+        if (status)
+            nn_run_fail(run, status);
+    }
+}
+
+/* Tokens of rows [first_row, end_row): their positions, and attention cut into pieces, the long ones first in a row. */
+static void plan_group(struct nn_run *run)
+{
+    const struct nn_batch *b = run->batch;
+    size_t n = 0, threads = pool_threads();
+    run->first_token = b->begin[run->first_row];
+    run->T = b->begin[run->end_row] - run->first_token;
+    for (size_t row = run->first_row; row < run->end_row; row++) {
+        uint32_t begin = b->begin[row], tokens = b->begin[row + 1] - begin;
+        uint32_t prefix = b->kv && b->kv[row] ? (uint32_t)b->kv[row]->tokens : 0;
+        for (uint32_t i = 0; i < tokens; i++) {
+            run->position[begin - run->first_token + i] = prefix + i;
+            run->row_of[begin - run->first_token + i] = (uint32_t)row;
+        }
+        for (uint32_t i = 0; i < tokens; i += NN_CHUNK, n++)
+            run->items[n] = (struct attn_item){(uint32_t)row, i, i + NN_CHUNK < tokens ? i + NN_CHUNK : tokens};
+    }
+    assert(n <= run->items_max);
+    run->n_items = n;
+    run->tile = NN_TILE;
+    while (run->tile > 16 && (run->T + run->tile - 1) / run->tile < threads)
+        run->tile = run->tile > 64 ? 64 : 16;
+}
+
+static enum trawl_status run_group(struct nn_run *run)
+{
+    const struct nn_config *c = &run->model->config;
+    plan_group(run);
+    size_t tiles = (run->T + run->tile - 1) / run->tile;
+    for (run->layer = 0; run->status == TRAWL_OK; run->layer++) {
+        pool_run(tiles, 1, run_tiles, run);
+        if (run->tap && run->status == TRAWL_OK)
+            run->tap(run->tap_ctx, run->layer, run->x, run->T);
+        if (run->layer == c->L)
+            break;
+        if (run->status == TRAWL_OK)
+            pool_run(run->n_items * c->K, 1, nn_attend, run);
+    }
+    return run->status ? fail(run->status, "%s", run->message) : TRAWL_OK;
+}
+
+static enum trawl_status check_row(const struct nn_run *run, const struct nn_batch *b, size_t row)
+{
+    const struct nn_config *c = &run->model->config;
+    const struct nn_kv *kv = b->kv ? b->kv[row] : NULL;
+    size_t begin = b->begin[row], end = b->begin[row + 1], prefix = kv ? kv->tokens : 0;
+    if (begin > end || end - begin > run->group_max)
+        return fail(TRAWL_LIMIT, "row %zu has %zu tokens: at most %zu fit into this run", row, end - begin,
+                    run->group_max);
+    if (prefix + (end - begin) > c->positions)
+        return fail(TRAWL_LIMIT, "row %zu has %zu tokens after a prefix of %zu: the model knows %zu positions", row,
+                    end - begin, prefix, c->positions);
+    if (kv && (kv->model != run->model || c->encoder || b->attention != NN_CAUSAL))
+        return fail(TRAWL_MISMATCH, "row %zu: a prefix serves causal attention of the model that made it", row);
+    if (kv && b->kv_append && prefix + (end - begin) > kv->tokens_max)
+        return fail(TRAWL_LIMIT, "row %zu: %zu tokens more do not fit into a prefix of at most %zu", row, end - begin,
+                    kv->tokens_max);
+    for (size_t i = begin; i < end; i++) {
+        if (b->ids[i] >= c->V)
+            return fail(TRAWL_FORMAT, "row %zu: token id %u is beyond the vocabulary of %zu", row, b->ids[i], c->V);
+        if (b->types && c->token_types && b->types[i] >= c->token_types)
+            return fail(TRAWL_FORMAT, "row %zu: token type %u is beyond the %zu of the model", row, b->types[i],
+                        c->token_types);
+    }
+    return TRAWL_OK;
+}
+
+enum trawl_status nn_forward(struct nn_run *run, float *hidden, const struct nn_batch *batch)
+{
+    if (batch->begin[batch->B] - batch->begin[0] > run->tokens_max)
+        return fail(TRAWL_LIMIT, "a batch of %u tokens exceeds the %zu of this run",
+                    batch->begin[batch->B] - batch->begin[0], run->tokens_max);
+    if (pool_threads() > run->n_workers)
+        return fail(TRAWL_LIMIT, "the number of threads grew from %zu to %zu after this run was made", run->n_workers,
+                    pool_threads());
+    for (size_t row = 0; row < batch->B; row++)
+        TRY(check_row(run, batch, row));
+    run->batch = batch;
+    run->hidden = hidden - (size_t)batch->begin[0] * run->model->config.C;
+    run->status = TRAWL_OK;
+    for (run->first_row = 0; run->first_row < batch->B; run->first_row = run->end_row) {
+        size_t begin = batch->begin[run->first_row], limit = run->group_max < NN_GROUP ? run->group_max : NN_GROUP;
+        run->end_row = run->first_row + 1;
+        while (run->end_row < batch->B && batch->begin[run->end_row + 1] - begin <= limit)
+            run->end_row++;
+        if (batch->begin[run->end_row] > begin)
+            TRY(run_group(run));
+    }
+    for (size_t row = 0; batch->kv && batch->kv_append && row < batch->B; row++)
+        if (batch->kv[row])
+            batch->kv[row]->tokens += batch->begin[row + 1] - batch->begin[row];
+    return TRAWL_OK;
+}

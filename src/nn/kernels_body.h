@@ -1,0 +1,305 @@
+/*
+ * The vector kernels over vectors V of VN floats; included once per instruction set by a file that defines
+ *   V, VN, v_set, v_load, v_store, v_load_n, v_store_n (first n lanes; others 0), v_fma (a*b+c), v_max, v_round,
+ *   v_scale2 (x * 2^n, n integral in float), v_abs, v_clamp, v_sum, v_top (horizontal, fixed order), v_mask (lanes of
+ *   [begin,end) kept), v_bf16_n, v_u8_n, v_from_int_n, SCORE_ROWS, WEIGH_ROWS, WEIGH_COLS, TABLE.
+ *
+ * Sums over keys and over the head dimension run in order, one fma at a time, in every register block: how rows are
+ * grouped does not change a bit.
+ */
+#define EACH(i, n) for (size_t i = 0; i < (n); i += VN)
+#define LANES(i, n) ((n) - (i) < VN ? (n) - (i) : VN)
+
+static inline V load_at(const float *x, size_t i, size_t n)
+{
+    return n - i >= VN ? v_load(x + i) : v_load_n(x + i, n - i);
+}
+
+static inline void store_at(float *y, V v, size_t i, size_t n)
+{
+    if (n - i >= VN)
+        v_store(y + i, v);
+    else
+        v_store_n(y + i, v, n - i);
+}
+
+/*
+ * e^x = 2^n e^r, |r| <= ln2/2, with the polynomial of degree 5 of Cephes' expf on r: within 2 ulp where the result is
+ * normal; below about e^-87 it goes to 0.
+ */
+static inline V v_exp(V x)
+{
+    x = v_clamp(x, -104.0f, 88.72f);
+    V n = v_round(x * v_set(1.44269504088896341f));
+    V r = v_fma(n, v_set(-0.693359375f), x);
+    r = v_fma(n, v_set(2.12194440e-4f), r);
+    V p = v_set(1.9875691500e-4f);
+    p = v_fma(p, r, v_set(1.3981999507e-3f));
+    p = v_fma(p, r, v_set(8.3334519073e-3f));
+    p = v_fma(p, r, v_set(4.1665795894e-2f));
+    p = v_fma(p, r, v_set(1.6666665459e-1f));
+    p = v_fma(p, r, v_set(5.0000001201e-1f));
+    p = v_fma(p, r * r, r) + v_set(1.0f);
+    return v_scale2(p, n);
+}
+
+/* erf on [-4,4] as an odd rational function: 7 terms over 5; outside it is 1 to the last bit of f32. */
+static inline V v_erf(V x)
+{
+    x = v_clamp(x, -4.0f, 4.0f);
+    V s = x * x, p = v_set(-2.72614225801306e-10f), q = v_set(-1.45660718464996e-05f);
+    p = v_fma(p, s, v_set(2.77068142495902e-08f));
+    p = v_fma(p, s, v_set(-2.10102402082508e-06f));
+    p = v_fma(p, s, v_set(-5.69250639462346e-05f));
+    p = v_fma(p, s, v_set(-7.34990630326855e-04f));
+    p = v_fma(p, s, v_set(-2.95459980854025e-03f));
+    p = v_fma(p, s, v_set(-1.60960333262415e-02f));
+    q = v_fma(q, s, v_set(-2.13374055278905e-04f));
+    q = v_fma(q, s, v_set(-1.68282697438203e-03f));
+    q = v_fma(q, s, v_set(-7.37332916720468e-03f));
+    q = v_fma(q, s, v_set(-1.42647390514189e-02f));
+    return x * p / q;
+}
+
+static float sum_of_squares(const float *x, size_t n, float shift)
+{
+    V a = v_set(0), b = v_set(0), m = v_set(shift);
+    size_t i = 0;
+    for (; i + 2 * VN <= n; i += 2 * VN) {
+        V u = v_load(x + i) - m, w = v_load(x + i + VN) - m;
+        a = v_fma(u, u, a);
+        b = v_fma(w, w, b);
+    }
+    for (; i < n; i += VN) {
+        V u = v_mask(load_at(x, i, n) - m, 0, LANES(i, n));
+        a = v_fma(u, u, a);
+    }
+    return v_sum(a + b);
+}
+
+static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    V r = v_set(1.0f / __builtin_sqrtf(sum_of_squares(x, n, 0) / (float)n + eps));
+    EACH(i, n)
+    store_at(y, load_at(x, i, n) * r * load_at(w, i, n), i, n);
+}
+
+static void layer_norm(float *y, const float *x, const float *w, const float *b, size_t n, float eps)
+{
+    V sum = v_set(0);
+    EACH(i, n)
+    sum += load_at(x, i, n);
+    float mean = v_sum(sum) / (float)n;
+    V m = v_set(mean), r = v_set(1.0f / __builtin_sqrtf(sum_of_squares(x, n, mean) / (float)n + eps));
+    EACH(i, n)
+    store_at(y, v_fma((load_at(x, i, n) - m) * r, load_at(w, i, n), load_at(b, i, n)), i, n);
+}
+
+static void add(float *y, const float *x, size_t n)
+{
+    EACH(i, n)
+    store_at(y, load_at(y, i, n) + load_at(x, i, n), i, n);
+}
+
+static void multiply(float *y, float factor, size_t n)
+{
+    EACH(i, n)
+    store_at(y, load_at(y, i, n) * v_set(factor), i, n);
+}
+
+static void rope(float *x, const float *cosine, const float *sine, size_t D)
+{
+    size_t half = D / 2;
+    EACH(i, half)
+    {
+        V a = load_at(x, i, half), b = load_at(x + half, i, half);
+        V c = load_at(cosine, i, half), s = load_at(sine, i, half);
+        store_at(x, a * c - b * s, i, half);
+        store_at(x + half, b * c + a * s, i, half);
+    }
+}
+
+/* x * sigmoid(t): silu with t = x; the tanh form of gelu with t = 2 u, since (1 + tanh u) / 2 = sigmoid(2u). */
+static inline V v_gate(V x, V t)
+{
+    return x / (v_set(1.0f) + v_exp(-t));
+}
+
+static inline V v_activation(V x, enum nn_activation activation)
+{
+    switch (activation) {
+    case NN_SILU:
+        return v_gate(x, x);
+    case NN_GELU_TANH:
+        return v_gate(x, v_set(1.5957691216057308f) * v_fma(v_set(0.044715f) * x * x, x, x));
+    case NN_GELU_ERF: {
+        V half = v_set(0.5f) * x;
+        return v_fma(half, v_erf(x * v_set(0.7071067811865476f)), half);
+    }
+    case NN_RELU:
+        return v_max(x, v_set(0));
+    }
+    return x;
+}
+
+#define ACTIVATE_LOOP(kind)                                                                                            \
+    if (up)                                                                                                            \
+        EACH(i, n)                                                                                                     \
+    store_at(y, v_activation(load_at(gate, i, n), kind) * load_at(up, i, n), i, n);                                    \
+    else EACH(i, n) store_at(y, v_activation(load_at(gate, i, n), kind), i, n);                                        \
+    return
+
+static void activate(float *y, const float *gate, const float *up, size_t n, enum nn_activation activation)
+{
+    switch (activation) {
+    case NN_SILU:
+        ACTIVATE_LOOP(NN_SILU);
+    case NN_GELU_TANH:
+        ACTIVATE_LOOP(NN_GELU_TANH);
+    case NN_GELU_ERF:
+        ACTIVATE_LOOP(NN_GELU_ERF);
+    case NN_RELU:
+        ACTIVATE_LOOP(NN_RELU);
+    }
+}
+
+static void to_bf16(uint16_t *y, const float *x, size_t n)
+{
+    EACH(i, n)
+    v_bf16_n(y + i, load_at(x, i, n), LANES(i, n));
+}
+
+static float to_u8(uint8_t *y, const float *x, size_t n)
+{
+    V high = v_set(0);
+    EACH(i, n)
+    high = v_max(high, v_abs(load_at(x, i, n)));
+    float top = v_top(high);
+    V inverse = v_set(top > 0 ? 127.0f / top : 0);
+    EACH(i, n)
+    v_u8_n(y + i, load_at(x, i, n) * inverse, LANES(i, n));
+    return top / 127.0f;
+}
+
+static void from_s32(float *y, const int32_t *acc, const int32_t *zero, const float *scale, float row_scale, size_t n)
+{
+    V r = v_set(row_scale);
+    EACH(i, n)
+    store_at(y, v_from_int_n(acc + i, zero + i, LANES(i, n)) * (load_at(scale, i, n) * r), i, n);
+}
+
+enum { PANEL_VECTORS = NN_PANEL / VN };
+
+static inline __attribute__((always_inline)) void score_block(float *s, size_t lds, const float *q, size_t ldq,
+                                                              const float *panel, size_t D, size_t rows)
+{
+    V sum[SCORE_ROWS][PANEL_VECTORS];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < PANEL_VECTORS; c++)
+            sum[r][c] = v_set(0);
+    for (size_t d = 0; d < D; d++)
+        for (size_t c = 0; c < PANEL_VECTORS; c++) {
+            V k = v_load(panel + d * NN_PANEL + c * VN);
+            for (size_t r = 0; r < rows; r++)
+                sum[r][c] = v_fma(v_set(q[r * ldq + d]), k, sum[r][c]);
+        }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < PANEL_VECTORS; c++)
+            v_store(s + r * lds + c * VN, sum[r][c]);
+}
+
+static void scores(float *s, size_t lds, const float *q, size_t ldq, const float *panel, size_t panels, size_t D,
+                   size_t rows)
+{
+    for (size_t p = 0; p < panels; p++, panel += NN_PANEL * D, s += NN_PANEL) {
+        size_t r = 0;
+        for (; r + SCORE_ROWS <= rows; r += SCORE_ROWS)
+            score_block(s + r * lds, lds, q + r * ldq, ldq, panel, D, SCORE_ROWS);
+        for (; r < rows; r++)
+            score_block(s + r * lds, lds, q + r * ldq, ldq, panel, D, 1);
+    }
+}
+
+static float softmax(float *s, size_t begin, size_t end, size_t n, float scale)
+{
+    size_t first = begin / VN * VN;
+    float top = s[begin];
+    V high = v_set(top);
+    size_t i = begin;
+    for (; i < end && i % VN; i++)
+        top = s[i] > top ? s[i] : top;
+    for (; i + VN <= end; i += VN)
+        high = v_max(high, v_load(s + i));
+    if (i < end)
+        for (size_t j = i; j < end; j++)
+            top = s[j] > top ? s[j] : top;
+    float other = v_top(high);
+    V m = v_set(top > other ? top : other), sum = v_set(0), f = v_set(scale);
+    for (i = 0; i < first; i += VN)
+        v_store(s + i, v_set(0));
+    for (i = first; i < n; i += VN) {
+        if (i >= end) {
+            store_at(s, v_set(0), i, n);
+            continue;
+        }
+        V e = v_exp(f * (load_at(s, i, n) - m));
+        if (i < begin || i + VN > end)
+            e = v_mask(e, begin > i ? begin - i : 0, end - i < VN ? end - i : VN);
+        store_at(s, e, i, n);
+        sum += e;
+    }
+    return 1.0f / v_sum(sum);
+}
+
+static inline __attribute__((always_inline)) void weigh_block(float *o, size_t ldo, const float *p, size_t ldp,
+                                                              const float *v, size_t ldv, size_t n, size_t rows,
+                                                              size_t cols)
+{
+    V sum[WEIGH_ROWS][WEIGH_COLS];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++)
+            sum[r][c] = v_load(o + r * ldo + c * VN);
+    for (size_t j = 0; j < n; j++)
+        for (size_t c = 0; c < cols; c++) {
+            V x = v_load(v + j * ldv + c * VN);
+            for (size_t r = 0; r < rows; r++)
+                sum[r][c] = v_fma(v_set(p[r * ldp + j]), x, sum[r][c]);
+        }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++)
+            v_store(o + r * ldo + c * VN, sum[r][c]);
+}
+
+static void weigh_tail(float *o, const float *p, const float *v, size_t ldv, size_t n, size_t lanes)
+{
+    V sum = v_load_n(o, lanes);
+    for (size_t j = 0; j < n; j++)
+        sum = v_fma(v_set(p[j]), v_load_n(v + j * ldv, lanes), sum);
+    v_store_n(o, sum, lanes);
+}
+
+static void weigh(float *o, size_t ldo, const float *p, size_t ldp, const float *v, size_t ldv, size_t n, size_t D,
+                  size_t rows)
+{
+    size_t r = 0;
+    for (size_t step; r < rows; r += step) {
+        step = rows - r >= WEIGH_ROWS ? WEIGH_ROWS : 1;
+        size_t d = 0;
+        for (; d + WEIGH_COLS * VN <= D; d += WEIGH_COLS * VN)
+            if (step > 1)
+                weigh_block(o + r * ldo + d, ldo, p + r * ldp, ldp, v + d, ldv, n, WEIGH_ROWS, WEIGH_COLS);
+            else
+                weigh_block(o + r * ldo + d, ldo, p + r * ldp, ldp, v + d, ldv, n, 1, WEIGH_COLS);
+        for (; d + VN <= D; d += VN)
+            if (step > 1)
+                weigh_block(o + r * ldo + d, ldo, p + r * ldp, ldp, v + d, ldv, n, WEIGH_ROWS, 1);
+            else
+                weigh_block(o + r * ldo + d, ldo, p + r * ldp, ldp, v + d, ldv, n, 1, 1);
+        for (size_t t = 0; d < D && t < step; t++)
+            weigh_tail(o + (r + t) * ldo + d, p + (r + t) * ldp, v + d, ldv, n, D - d);
+    }
+}
+
+const struct nn_kernels TABLE = {
+    rms_norm, layer_norm, add, rope, activate, to_bf16, to_u8, from_s32, scores, softmax, weigh, multiply,
+};

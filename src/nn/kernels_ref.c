@@ -1,0 +1,130 @@
+/* The kernels in plain C: what the vector ones must compute, and the table for other processors. */
+#include "kernels.h"
+#include "math/format.h"
+#include <math.h>
+
+static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    float r = (float)(1.0 / sqrt(sum / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * r * w[i];
+}
+
+static void layer_norm(float *y, const float *x, const float *w, const float *b, size_t n, float eps)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i];
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    double r = 1.0 / sqrt(squares / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)(((double)x[i] - mean) * r) * w[i] + b[i];
+}
+
+static void add(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void multiply(float *y, float factor, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] *= factor;
+}
+
+static void rope(float *x, const float *cosine, const float *sine, size_t D)
+{
+    for (size_t i = 0; i < D / 2; i++) {
+        float a = x[i], b = x[i + D / 2];
+        x[i] = a * cosine[i] - b * sine[i];
+        x[i + D / 2] = b * cosine[i] + a * sine[i];
+    }
+}
+
+static float activation_of(float x, enum nn_activation activation)
+{
+    switch (activation) {
+    case NN_SILU:
+        return x / (1.0f + expf(-x));
+    case NN_GELU_TANH: /* sqrt(2/pi) */
+        return 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+    case NN_GELU_ERF:
+        return 0.5f * x * (1.0f + erff(x * 0.7071067811865476f));
+    case NN_RELU:
+        return x > 0 ? x : 0;
+    }
+    return x;
+}
+
+static void activate(float *y, const float *gate, const float *up, size_t n, enum nn_activation activation)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = activation_of(gate[i], activation) * (up ? up[i] : 1.0f);
+}
+
+static void to_bf16(uint16_t *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = bf16_from_f32(x[i]);
+}
+
+static float to_u8(uint8_t *y, const float *x, size_t n)
+{
+    float top = 0;
+    for (size_t i = 0; i < n; i++)
+        top = fmaxf(top, fabsf(x[i]));
+    float inverse = top > 0 ? 127.0f / top : 0;
+    for (size_t i = 0; i < n; i++)
+        y[i] = (uint8_t)((int)rintf(x[i] * inverse) + 128);
+    return top / 127.0f;
+}
+
+static void from_s32(float *y, const int32_t *acc, const int32_t *zero, const float *scale, float row_scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)(acc[i] - zero[i]) * (scale[i] * row_scale);
+}
+
+static void scores(float *s, size_t lds, const float *q, size_t ldq, const float *panel, size_t panels, size_t D,
+                   size_t rows)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < panels * NN_PANEL; j++) {
+            const float *k = panel + j / NN_PANEL * NN_PANEL * D + j % NN_PANEL;
+            float sum = 0;
+            for (size_t d = 0; d < D; d++)
+                sum += q[r * ldq + d] * k[d * NN_PANEL];
+            s[r * lds + j] = sum;
+        }
+}
+
+static float softmax(float *s, size_t begin, size_t end, size_t n, float scale)
+{
+    float top = s[begin], sum = 0;
+    for (size_t j = begin; j < end; j++)
+        top = fmaxf(top, s[j]);
+    for (size_t j = 0; j < n; j++) {
+        s[j] = j >= begin && j < end ? expf(scale * (s[j] - top)) : 0;
+        sum += s[j];
+    }
+    return 1.0f / sum;
+}
+
+static void weigh(float *o, size_t ldo, const float *p, size_t ldp, const float *v, size_t ldv, size_t n, size_t D,
+                  size_t rows)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < n; j++)
+            for (size_t d = 0; d < D; d++)
+                o[r * ldo + d] += p[r * ldp + j] * v[j * ldv + d];
+}
+
+const struct nn_kernels nn_kernels_ref = {
+    rms_norm, layer_norm, add, rope, activate, to_bf16, to_u8, from_s32, scores, softmax, weigh, multiply,
+};

@@ -1,0 +1,50 @@
+/* Keys and values of one sequence, after rotation, in f32. */
+#include "base/mem.h"
+#include "nn_int.h"
+#include <assert.h>
+#include <stdlib.h>
+
+enum trawl_status nn_kv_new(struct nn_kv **out, const struct nn_model *model, size_t tokens_max)
+{
+    const struct nn_config *c = &model->config;
+    size_t n;
+    *out = NULL;
+    if (c->encoder)
+        return fail(TRAWL_UNSUPPORTED, "an encoder attends in both directions: it has no prefix to keep");
+    if (tokens_max > c->positions)
+        tokens_max = c->positions;
+    if (__builtin_mul_overflow(c->L * c->K * c->D, tokens_max, &n))
+        return fail(TRAWL_LIMIT, "keys and values of %zu tokens are too many", tokens_max);
+    struct nn_kv *kv = mem_array(1, sizeof *kv);
+    if (!kv)
+        return mem_status();
+    *kv = (struct nn_kv){.model = model, .tokens_max = tokens_max};
+    kv->k = mem_aligned(n, sizeof *kv->k);
+    kv->v = mem_aligned(n, sizeof *kv->v);
+    if (!kv->k || !kv->v) {
+        nn_kv_free(kv);
+        return mem_status();
+    }
+    *out = kv;
+    return TRAWL_OK;
+}
+
+size_t nn_kv_tokens(const struct nn_kv *kv)
+{
+    return kv->tokens;
+}
+
+void nn_kv_truncate(struct nn_kv *kv, size_t tokens)
+{
+    assert(tokens <= kv->tokens);
+    kv->tokens = tokens;
+}
+
+void nn_kv_free(struct nn_kv *kv)
+{
+    if (!kv)
+        return;
+    free(kv->k);
+    free(kv->v);
+    free(kv);
+}
