@@ -4,14 +4,12 @@
  */
 #include "model_int.h"
 #include "base/mem.h"
+#include "model/registry.h" /* made by meson.build */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { JSON_BYTES_MAX = 16 << 20 };
-
-/* Names that tools/fetch knows; models/registry.tsv has their packages and licences. */
-static const char *const known_names[] = {"smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b", "minilm"};
 
 static enum trawl_status models_folder(struct buf *out)
 {
@@ -28,14 +26,16 @@ static bool is_name(const char *text)
     return *text && *text != '.' && !strchr(text, '/') && strlen(text) < 128;
 }
 
+/* TRAWL_REGISTRY: the names of models/registry.tsv, which tools/fetch knows, each followed by a space. */
 static enum trawl_status not_found(const char *given, const char *models)
 {
-    char names[512];
-    size_t at = 0;
+    char names[sizeof TRAWL_REGISTRY * 2] = "";
     bool known = false;
-    for (size_t i = 0; i < sizeof known_names / sizeof *known_names; i++) {
-        known = known || !strcmp(given, known_names[i]);
-        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", known_names[i]);
+    for (const char *p = TRAWL_REGISTRY; *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " "), at = strlen(names);
+        known = known || (strlen(given) == n && !memcmp(given, p, n));
+        snprintf(names + at, sizeof names - at, "%s%.*s", at ? ", " : "", (int)n, p);
+        p += n;
     }
     if (known)
         return fail(TRAWL_NOT_FOUND, "model '%s' is not in '%s' (fetch it with 'tools/fetch %s', or set TRAWL_MODELS)",

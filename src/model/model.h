@@ -42,7 +42,12 @@ const struct model_modules *model_files_modules(const struct model_files *m);
 /* Only the tokenizer of a model (a folder with nothing but tokenizer.json is fine); to be freed by the caller. */
 MUST_USE enum trawl_status model_open_tokenizer(struct tokenizer **t, char **chat_template, const char *path_or_name);
 
-/* For `inspect`: a description of the file or folder as text. */
-MUST_USE enum trawl_status model_describe(struct buf *out, const char *path, bool verify);
+/*
+ * For `inspect`: what a model file or folder is, as an ordered JSON object (released by the caller with json_decref).
+ * `verify` reads every tensor and refuses values that are not finite, `tensors` lists them all.
+ */
+MUST_USE enum trawl_status model_describe(json_t **out, const char *path_or_name, bool verify, bool tensors);
+/* The same for one safetensors file by itself. */
+MUST_USE enum trawl_status model_describe_safetensors(json_t **out, const char *path, bool verify, bool tensors);
 
 #endif

@@ -2,6 +2,7 @@
 #include "source.h"
 #include "base/mem.h"
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,26 @@ static void add_lora(float *out, const struct lora *lora, size_t row, size_t row
     }
 }
 
+/* Damaged files are found here, where their name is known. */
+static enum trawl_status check_finite(const float *values, const struct slot *slot, size_t begin, size_t end)
+{
+    const struct tensor *t = slot->tensor;
+    uint32_t bad = 0;
+    for (size_t i = 0; i < (end - begin) * t->cols; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    if (!bad)
+        return TRAWL_OK;
+    size_t i = 0;
+    while (isfinite(values[i]))
+        i++;
+    return fail(TRAWL_FORMAT, "'%s': tensor '%s' holds %s at row %zu, column %zu: the file is damaged (fetch it again)",
+                tensor_path(slot->set, t), t->name, isnan(values[i]) ? "NaN" : "an infinite value", begin + i / t->cols,
+                i % t->cols);
+}
+
 static enum trawl_status source_read(void *ctx, float *out, size_t layer, enum nn_tensor tensor, size_t begin,
                                      size_t end)
 {
@@ -96,7 +117,7 @@ static enum trawl_status source_read(void *ctx, float *out, size_t layer, enum n
             out[i] += 1.0f;
     for (size_t r = begin; slot->lora && r < end; r++)
         add_lora(out + (r - begin) * t->cols, slot->lora, r, t->rows, t->cols);
-    return TRAWL_OK;
+    return check_finite(out, slot, begin, end);
 }
 
 uint64_t source_parameters(const struct source *s)
