@@ -11,7 +11,7 @@ static const struct command {
 #define X(name, group) {#name, group, cmd_##name},
     COMMANDS(X)
 #undef X
-    {NULL, NULL, NULL}};
+        {NULL, NULL, NULL}};
 
 static const struct command *find(const char *name)
 {

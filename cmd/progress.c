@@ -45,10 +45,10 @@ static void describe(char *out, size_t room, uint64_t done, uint64_t total, cons
 {
     char left[32];
     double rate = elapsed > 0 && done > shown.first ? (double)(done - shown.first) / elapsed : 0;
-    int n = total && done < total ? snprintf(out, room, "%s: %llu of %llu %s, %d%%", shown.what,
-                                             (unsigned long long)done, (unsigned long long)total, unit,
-                                             (int)(100.0 * (double)done / (double)total))
-                                  : snprintf(out, room, "%s: %llu %s", shown.what, (unsigned long long)done, unit);
+    int n = total && done < total
+                ? snprintf(out, room, "%s: %llu of %llu %s, %d%%", shown.what, (unsigned long long)done,
+                           (unsigned long long)total, unit, (int)(100.0 * (double)done / (double)total))
+                : snprintf(out, room, "%s: %llu %s", shown.what, (unsigned long long)done, unit);
     if (rate > 0 && n > 0 && (size_t)n < room)
         n += snprintf(out + n, room - (size_t)n, rate < 10 ? ", %.1f/s" : ", %.0f/s", rate);
     if (n <= 0 || (size_t)n >= room)

@@ -275,7 +275,8 @@ enum trawl_status opt_complete_bash(struct buf *out, const struct trawl_stage *c
     TRY(buf_text(out, "\" -- \"$word\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]}\" in\n"));
     for (size_t i = 0; i < n; i++)
         TRY(complete_stage(out, stages[i], common));
-    return buf_text(out, "    esac\n    case \"$word,$words\" in\n    -*|*,[!-]*) COMPREPLY=($(compgen -W \"$words\" -- "
-                         "\"$word\")) ;;\n    *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n}\n"
-                         "complete -o filenames -F _trawl trawl\n");
+    return buf_text(out,
+                    "    esac\n    case \"$word,$words\" in\n    -*|*,[!-]*) COMPREPLY=($(compgen -W \"$words\" -- "
+                    "\"$word\")) ;;\n    *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n}\n"
+                    "complete -o filenames -F _trawl trawl\n");
 }

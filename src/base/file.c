@@ -26,7 +26,8 @@ enum trawl_status file_map_open(struct file_map *map, const char *path)
     if (fstat(fd, &st))
         status = fail_errno("cannot open '%s'", path);
     else if (!S_ISREG(st.st_mode))
-        status = fail(TRAWL_IO, "cannot map '%s': it is %s", path, S_ISDIR(st.st_mode) ? "a folder" : "no regular file");
+        status =
+            fail(TRAWL_IO, "cannot map '%s': it is %s", path, S_ISDIR(st.st_mode) ? "a folder" : "no regular file");
     else if (st.st_size > 0) {
         void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)

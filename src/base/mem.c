@@ -2,11 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum trawl_status mem_status(void)
-{
-    return TRAWL_NOMEM;
-}
-
 void *mem_array(size_t n, size_t size)
 {
     void *p = calloc(n ? n : 1, size ? size : 1);

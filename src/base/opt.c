@@ -1,4 +1,5 @@
-/* Options: values into structs, and the command line. Texts made from the tables (help, man, completion) are in doc.c. */
+/* Options: values into structs, and the command line. Texts made from the tables (help, man, completion) are in doc.c.
+ */
 #include "opt.h"
 #include "mem.h"
 #include <ctype.h>
@@ -31,10 +32,10 @@ static enum trawl_status set_count(size_t *out, const char *name, const char *va
         char letter;
         size_t factor;
     } suffixes[] = {{'k', 1000}, {'m', 1000000}, {'g', 1000000000}};
-    char *end;
+    char *end = NULL;
     errno = 0;
     unsigned long long n = isdigit((unsigned char)*value) ? strtoull(value, &end, 10) : 0;
-    if (!isdigit((unsigned char)*value) || (*end && end[1]))
+    if (!end || (*end && end[1]))
         return fail(TRAWL_USAGE, "%s: '%s' is no count (digits, then k, m or g if wanted)", name, value);
     size_t factor = *end ? 0 : 1, product;
     for (size_t i = 0; *end && i < sizeof suffixes / sizeof *suffixes; i++)
@@ -331,7 +332,8 @@ static enum trawl_status check_required(const struct parse *p)
     char text[MAX_NAME + 4];
     for (size_t i = 0; i < p->stage->n_options; i++)
         if (p->stage->options[i].required && !p->given[i])
-            return fail(TRAWL_USAGE, "%s is missing: %s", shown(&p->stage->options[i], text), p->stage->options[i].help);
+            return fail(TRAWL_USAGE, "%s is missing: %s", shown(&p->stage->options[i], text),
+                        p->stage->options[i].help);
     return TRAWL_OK;
 }
 

@@ -305,8 +305,8 @@ enum trawl_status pack_open(struct pack **out, const char *path, const char *kin
     }
     TRY_OUT(file_map_open(&p->map, path));
     if (p->map.bytes < sizeof p->head) {
-        status = fail(TRAWL_CORRUPT, "'%s': %zu bytes are too few for a file of Trawl's (cut short? make it again)", path,
-                      p->map.bytes);
+        status = fail(TRAWL_CORRUPT, "'%s': %zu bytes are too few for a file of Trawl's (cut short? make it again)",
+                      path, p->map.bytes);
         goto out;
     }
     memcpy(&p->head, p->map.data, sizeof p->head);
@@ -365,8 +365,8 @@ static enum trawl_status verify_block(struct pack *p, size_t i, uint64_t wanted)
     memcpy(&hash, p->hashes + i * sizeof hash, sizeof hash);
     if (hash != XXH3_64bits(p->map.data + begin, (size_t)n))
         return fail(TRAWL_CORRUPT,
-                    "'%s': wrong checksum of bytes %llu to %llu, in '%s' (the file was altered; make it again)", p->path,
-                    (unsigned long long)begin, (unsigned long long)(begin + n),
+                    "'%s': wrong checksum of bytes %llu to %llu, in '%s' (the file was altered; make it again)",
+                    p->path, (unsigned long long)begin, (unsigned long long)begin + n,
                     chunk_at(p, wanted > begin ? wanted : begin));
     atomic_store_explicit(&p->verified[i], 1, memory_order_release);
     return TRAWL_OK;

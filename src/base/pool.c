@@ -4,8 +4,8 @@
  *     generation (48 bits) | open (1 bit) | workers inside (15 bits)
  *
  * A worker enters with a compare-and-swap that fails when the job it saw was closed or replaced, so the caller need not
- * wait for workers that are still asleep: it closes the job when the pieces are used up and waits only for those inside.
- * Idle workers spin for some microseconds (the next job of a forward pass follows at once), then sleep.
+ * wait for workers that are still asleep: it closes the job when the pieces are used up and waits only for those
+ * inside. Idle workers spin for some microseconds (the next job of a forward pass follows at once), then sleep.
  */
 #include "pool.h"
 #include <errno.h>

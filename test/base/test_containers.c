@@ -218,9 +218,9 @@ static void rng_normal_has_its_moments(void **state)
         squares += x * x;
         fourth += x * x * x * x;
     }
-    assert_true(fabs(sum / N) < 0.012);        /* 5 / sqrt(N) */
+    assert_true(fabs(sum / N) < 0.012);         /* 5 / sqrt(N) */
     assert_true(fabs(squares / N - 1) < 0.016); /* 5 sqrt(2 / N) */
-    assert_true(fabs(fourth / N - 3) < 0.11);  /* 5 sqrt(96 / N) */
+    assert_true(fabs(fourth / N - 3) < 0.11);   /* 5 sqrt(96 / N) */
 }
 
 int main(void)

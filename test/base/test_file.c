@@ -278,8 +278,10 @@ static void pack_text(struct buf *out, const struct buf *text, bool gzip, size_t
         size_t begin = text->n * i / parts, n = text->n * (i + 1) / parts - begin, room = n + n / 10 + 1000, made;
         assert_ok(buf_reserve(out, room));
         if (gzip) {
-            z_stream z = {.next_in = (Bytef *)text->data + begin, .avail_in = (uInt)n,
-                          .next_out = (Bytef *)out->data + out->n, .avail_out = (uInt)room};
+            z_stream z = {.next_in = (Bytef *)text->data + begin,
+                          .avail_in = (uInt)n,
+                          .next_out = (Bytef *)out->data + out->n,
+                          .avail_out = (uInt)room};
             assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
             assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
             made = room - z.avail_out;

@@ -12,7 +12,7 @@ static void malformed_text_is_refused_with_its_place(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "",    "{",       "{\"a\":1,}", "{\"a\" 1}",     "[1 2]",   "{\"a\":1}x", "\"\xFF\"", "{\"a\":1,\"a\":2}",
+        "",    "{",       "{\"a\":1,}", "{\"a\" 1}",     "[1 2]",    "{\"a\":1}x", "\"\xFF\"", "{\"a\":1,\"a\":2}",
         "nul", "\"\\q\"", "[1e999]",    "\"\\ud800 x\"", "\"a\nb\"", "[NaN]",      "'a'",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -70,9 +70,10 @@ static void members_are_checked_for_their_type(void **state)
 static void integers_beyond_64_bits_become_real_numbers(void **state)
 {
     (void)state;
-    json_t *o = parse("{\"model_max_length\": 1000000000000000019884624838656, \"id\": 123456789012345678,"
-                      "\"text\": \"9999999999999999999999 \\\" 9999999999999999999999\", \"x\": 0.1234567890123456789012,"
-                      "\"y\": -99999999999999999999}");
+    json_t *o =
+        parse("{\"model_max_length\": 1000000000000000019884624838656, \"id\": 123456789012345678,"
+              "\"text\": \"9999999999999999999999 \\\" 9999999999999999999999\", \"x\": 0.1234567890123456789012,"
+              "\"y\": -99999999999999999999}");
     assert_true(json_number_value(json_object_get(o, "model_max_length")) == 1000000000000000019884624838656.0);
     assert_int_equal(json_integer_value(json_object_get(o, "id")), 123456789012345678);
     assert_string_equal(json_string_value(json_object_get(o, "text")),

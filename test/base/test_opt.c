@@ -26,8 +26,9 @@ static const struct trawl_option rows[] = {
 static const struct trawl_stage stage = {
     .name = "sample",
     .summary = "shows options",
-    .details = "First paragraph with words that have to be broken somewhere because the line is long.\n\n  kept   as is\n\n"
-               "Second one: a_b *c*.",
+    .details =
+        "First paragraph with words that have to be broken somewhere because the line is long.\n\n  kept   as is\n\n"
+        "Second one: a_b *c*.",
     .examples = "# an example\ntrawl sample --model m",
     .options_bytes = sizeof(struct sample_options),
     .options = rows,
@@ -106,7 +107,8 @@ static void counts_have_suffixes_and_limits(void **state)
     assert_int_equal(options.k, 2000000);
     assert_ok(PARSE("--model", "m", "--k", "18446744073709551615"));
     assert_int_equal(options.k, SIZE_MAX);
-    static const char *const bad[] = {"", "-1", " 1", "1.5", "1kk", "1x", "k", "18446744073709551616", "99999999999999999g"};
+    static const char *const bad[] = {
+        "", "-1", " 1", "1.5", "1kk", "1x", "k", "18446744073709551616", "99999999999999999g"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (PARSE("--model", "m", "--k", bad[i]) != TRAWL_USAGE)
             fail_msg("accepted: %s", bad[i]);
