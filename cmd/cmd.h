@@ -22,7 +22,8 @@
 #include <trawl.h>
 
 /* X(name, group): the subcommands in the order of --help. */
-#define COMMANDS(X)
+#define COMMANDS(X)                                                                                                    \
+    X(eval, "search and score")
 
 #define X(name, group) int cmd_##name(int argc, char **argv);
 COMMANDS(X)

@@ -9,6 +9,7 @@
  */
 #ifndef TRAWL_H
 #define TRAWL_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -127,6 +128,30 @@ TRAWL_API void trawl_set_log(trawl_log_fn fn, void *ctx);
 /* ---- search ---- */
 
 /* ---- eval ---- */
+struct trawl_eval_options {
+    size_t size;
+    /* judgements: a file, or the split of a BEIR folder */
+    const char *qrels, *dataset, *split;
+    struct trawl_list run; /* files of runs */
+    /* what is measured, and how */
+    struct trawl_list measures, more_measures;
+    bool complete, drop_self, judged_only;
+    size_t cutoff, relevance;
+    /* the second and later runs are compared with the first */
+    const char *significance;
+    size_t draws, seed;
+    /* what is written */
+    bool per_query, list_measures;
+    const char *format, *output;
+};
+struct trawl_eval_report {
+    size_t n_runs, n_measures;
+    size_t n_judged;  /* queries with judgements */
+    size_t n_queries; /* of these, found in the first run */
+};
+/* Scores runs against judgements and writes a table, trec_eval's lines, JSON or LaTeX. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_eval(const struct trawl_eval_options *options,
+                                                      struct trawl_eval_report *report);
 
 /* ---- inspect ---- */
 

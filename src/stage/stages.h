@@ -7,7 +7,8 @@
 #include <trawl.h>
 
 /* X(name), in the order of the lines through the house. */
-#define STAGE_LIST(X)
+#define STAGE_LIST(X)                                                                                                  \
+    X(eval)
 
 #define X(name) extern const struct trawl_stage stage_##name;
 STAGE_LIST(X)

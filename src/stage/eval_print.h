@@ -1,0 +1,26 @@
+/* What 'trawl eval' writes: scored runs as a table, trec_eval's lines, JSON or LaTeX. */
+#ifndef STAGE_EVAL_PRINT_H
+#define STAGE_EVAL_PRINT_H
+#include "eval/eval.h"
+
+struct scored_run {
+    const char *name;
+    struct run run;
+    struct eval_result result;
+    uint32_t *row; /* (judged queries) the query's row in the result, MAP_NONE: the run lacks it */
+    /* (measures) against the first run; NULL for the first itself, and when no test was wanted */
+    struct paired_test *t_tests, *randomisations;
+};
+
+struct scores {
+    const struct qrels *qrels;
+    const struct measures *measures;
+    struct scored_run *runs;
+    size_t n_runs;
+    bool per_query;
+};
+
+/* format: "table", "trec", "json" or "latex". */
+MUST_USE enum trawl_status eval_print(struct buf *out, const struct scores *scores, const char *format);
+
+#endif
