@@ -27,8 +27,14 @@ struct tokenizer_gguf {
     const size_t *merge_bytes;
     int64_t bos, eos, unk, sep, pad, cls, mask; /* -1: absent */
     int add_bos, add_eos, add_space_prefix;     /* -1: not said */
+    const void *charsmap;                       /* tokenizer.ggml.precompiled_charsmap, NULL when absent */
+    size_t charsmap_bytes;
+    int remove_extra_spaces; /* tokenizer.ggml.remove_extra_whitespaces; -1 or 0: no */
 };
 MUST_USE enum trawl_status tokenizer_from_gguf(struct tokenizer **t, const struct tokenizer_gguf *spec);
+/* The same from memory; `where` for messages; config_path of its tokenizer_config.json, NULL: none. */
+MUST_USE enum trawl_status tokenizer_from_json(struct tokenizer **t, const char *text, size_t n, const char *where,
+                                               const char *config_path);
 void tokenizer_free(struct tokenizer *t);
 
 enum tokenizer_flags {
