@@ -27,6 +27,12 @@ struct index_field {
     struct contract document, query;
 };
 
+/* How the documents of an index become texts: given once, kept for what is appended. */
+struct index_settings {
+    char join[16];         /* see document_join */
+    size_t split, overlap; /* passages of so many words, split 0: documents are not split */
+};
+
 /* ---- reading ---- */
 struct index;
 MUST_USE enum trawl_status index_open(struct index **ix, const char *path);
@@ -37,7 +43,14 @@ const struct index_field *index_field(const struct index *ix, size_t i);
 /* By name (NULL: the only field of that kind). NOT_FOUND names what there is. */
 MUST_USE enum trawl_status index_find_field(const struct index *ix, size_t *i, enum index_field_kind kind,
                                             const char *name);
+const struct index_settings *index_settings(const struct index *ix);
 uint64_t index_n_documents(const struct index *ix); /* live */
+uint64_t index_n_rows(const struct index *ix);      /* live; more than documents where these are split */
+uint64_t index_generation(const struct index *ix);  /* grows by one with every commit */
+/* Statistics of a lexical field over live rows. */
+void index_lexical_statistics(const struct index *ix, size_t field, uint64_t *n_rows, uint64_t *total_length);
+/* Is the id there? */
+bool index_has(const struct index *ix, const char *id, size_t n);
 size_t index_n_segments(const struct index *ix);
 
 /* One segment as search sees it: rows 0..n, of which `deleted` (bit set) are gone. */
@@ -70,7 +83,7 @@ struct index_hit {
     uint32_t segment, row;
     uint64_t ordinal;
 };
-/* Live and deleted rows that hold the term (as the field's analyzer makes it), over all segments: for weights. */
+/* Live rows that hold the term (as the field's analyzer makes it), over all segments: for weights. */
 MUST_USE enum trawl_status index_document_frequency(const struct index *ix, uint64_t *df, size_t field,
                                                     const char *term, size_t n);
 struct lexical_searcher;
@@ -83,7 +96,7 @@ MUST_USE enum trawl_status lexical_search(struct lexical_searcher *s, struct ind
                                           const char *query, size_t query_bytes, size_t k, double k1, double b,
                                           bool exhaustive);
 
-/* Stored document; strings live in `buf` until it is reset. */
+/* Stored document; id stands in the index, title and text in `buf` until it is changed. Both end with a NUL. */
 struct stored_document {
     const char *id, *title, *text;
     size_t id_bytes, title_bytes, text_bytes;
@@ -100,7 +113,8 @@ MUST_USE enum trawl_status index_verify(struct index *ix);
 struct index_writer;
 struct index_writer_options {
     bool append;         /* add to an existing folder; else it must be absent or an index to replace as a whole */
-    size_t memory_bytes; /* posting buffer before a segment is spilled; 0: default */
+    size_t memory_bytes; /* posting buffer before a segment is spilled; 0: default (512 MiB) */
+    struct index_settings settings; /* for a new index; ignored when appending */
 };
 /* Fields are given for a new index; for append they must be NULL, 0 (taken from the manifest). */
 MUST_USE enum trawl_status index_writer_open(struct index_writer **w, const char *path,
@@ -110,7 +124,25 @@ MUST_USE enum trawl_status index_writer_open(struct index_writer **w, const char
  * a row (D) or NULL for lexical ones. FORMAT when an id comes twice in one writer's life. */
 MUST_USE enum trawl_status index_add(struct index_writer *w, const struct document *doc, const char *joined,
                                      size_t joined_bytes, const float *const *vectors);
+/* The same for a document in passages: rows of their own for search, one document for storing, replacing, deleting. */
+struct index_passage {
+    const char *joined; /* what lexical fields index */
+    size_t joined_bytes;
+    uint32_t begin, end;         /* bytes of doc->text */
+    const float *const *vectors; /* as above; may be NULL without dense fields */
+};
+MUST_USE enum trawl_status index_add_passages(struct index_writer *w, const struct document *doc,
+                                              const struct index_passage *passages, size_t n);
 MUST_USE enum trawl_status index_remove(struct index_writer *w, const char *id, size_t n, bool *found);
+struct index_counts {
+    uint64_t added, replaced, removed, rows, empty; /* documents, documents, documents, rows, rows without terms */
+};
+/* Writes out what was added so far, not yet to be seen; the counts are complete afterwards. */
+MUST_USE enum trawl_status index_flush(struct index_writer *w);
+const struct index_counts *index_writer_counts(const struct index_writer *w);
+/* The index that is appended to, as it was when the writer was opened; NULL for a new one. */
+const struct index *index_writer_base(const struct index_writer *w);
+/* Makes everything visible at once, then merges neighbouring small segments. The writer is gone afterwards. */
 MUST_USE enum trawl_status index_commit(struct index_writer **w);
 void index_abort(struct index_writer **w);
 /* Merges all segments into one, dropping deleted rows. */
