@@ -23,7 +23,8 @@
 
 /* X(name, group): the subcommands in the order of --help. */
 #define COMMANDS(X)                                                                                                    \
-    X(eval, "search and score")
+    X(eval, "search and score")                                                                                        \
+    X(inspect, "look inside")
 
 #define X(name, group) int cmd_##name(int argc, char **argv);
 COMMANDS(X)

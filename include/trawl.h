@@ -155,6 +155,22 @@ TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_eval(const struct trawl_eval_op
 
 /* ---- inspect ---- */
 
+/* Explains a file or folder of any kind that Trawl reads. */
+struct trawl_inspect_options {
+    size_t size;
+    const char *path;   /* file, folder, or name of a model */
+    const char *output; /* where the description goes; "-": standard output */
+    bool verify;        /* read all of it: checksums, values that are not finite, every line */
+    bool tensors;       /* list the tensors of models */
+    bool json;          /* one JSON object instead of text */
+};
+struct trawl_inspect_report {
+    char kind[32]; /* what it is: "model", "index", "vectors", "corpus", ... */
+};
+/* Fails, with the place, where the thing is damaged. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_inspect(const struct trawl_inspect_options *options,
+                                                         struct trawl_inspect_report *report);
+
 /* ---- bench ---- */
 
 /*

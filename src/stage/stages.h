@@ -8,7 +8,8 @@
 
 /* X(name), in the order of the lines through the house. */
 #define STAGE_LIST(X)                                                                                                  \
-    X(eval)
+    X(eval)                                                                                                            \
+    X(inspect)
 
 #define X(name) extern const struct trawl_stage stage_##name;
 STAGE_LIST(X)

@@ -1,7 +1,7 @@
 /* Folders of files made for one test, and removed after it. */
 #ifndef TEST_MODEL_SCRATCH_H
 #define TEST_MODEL_SCRATCH_H
-#include "golden.h"
+#include "../golden.h"
 #include "base/file.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +24,7 @@ static inline const char *scratch_folder(char path[4096], const char *name)
 static inline void put_file(const char *folder, const char *name, const void *data, size_t n)
 {
     char *path = file_join(folder, name);
+    unlink(path); /* some file systems flush what is cut to nothing and written again */
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(data, 1, n, f), n);
