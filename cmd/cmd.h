@@ -23,6 +23,8 @@
 
 /* X(name, group): the subcommands in the order of --help. */
 #define COMMANDS(X)                                                                                                    \
+    X(index, "make")                                                                                                   \
+    X(delete, "make")                                                                                                  \
     X(eval, "search and score")                                                                                        \
     X(inspect, "look inside")
 

@@ -122,8 +122,50 @@ TRAWL_API void trawl_set_log(trawl_log_fn fn, void *ctx);
 /* ---- encode ---- */
 
 /* ---- index ---- */
+struct trawl_index_options {
+    size_t size;
+    const char *corpus, *output;
+    const char *format, *join; /* of the corpus; join NULL: the index's own, "space" for a new one */
+    bool append, strict, merge;
+    /* fields: BM25 (also when none is named), and dense ones: those of `model` come first, then those of `vectors` */
+    bool bm25;
+    const char *analyzer;
+    double k1, b;
+    struct trawl_list dense, model, vectors; /* names of fields; models; files of vectors */
+    const char *dense_format;
+    /* passages */
+    size_t split, overlap;
+    size_t memory;
+};
+struct trawl_index_report {
+    uint64_t n_documents, n_replaced; /* given, of these already there */
+    uint64_t n_rows;                  /* passages where documents are split */
+    uint64_t n_empty, n_invalid_utf8;
+    uint64_t first_invalid_line; /* 0: none */
+    char first_invalid_id[128];
+    uint64_t n_total;       /* documents of the index now */
+    uint64_t n_segments;    /* of the index now */
+    uint64_t index_bytes;   /* of its files */
+    double seconds;
+};
+/* Makes an index of a corpus, or adds to one; ids that are there are replaced. All is seen at once, at the end. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_index(const struct trawl_index_options *options,
+                                                       struct trawl_index_report *report);
 
 /* ---- delete ---- */
+struct trawl_delete_options {
+    size_t size;
+    const char *index;
+    struct trawl_list ids;
+    const char *input; /* a file of ids, one a line; "-": standard input */
+    bool missing_ok, merge;
+};
+struct trawl_delete_report {
+    uint64_t n_deleted, n_missing, n_total;
+};
+/* Removes documents by id. An id that is not there is NOT_FOUND and nothing changes, unless missing_ok. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_delete(const struct trawl_delete_options *options,
+                                                        struct trawl_delete_report *report);
 
 /* ---- search ---- */
 

@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ struct index_writer {
     struct text_piece *pieces;
     size_t n_pending, ends_cap, pieces_cap;
     struct buf scratch;
+    bool done; /* committed */
 };
 
 /* ---- opening ---- */
@@ -383,8 +385,29 @@ static enum trawl_status commit(struct index_writer *w)
 enum trawl_status index_commit(struct index_writer **w)
 {
     enum trawl_status status = commit(*w);
+    (*w)->done = status == TRAWL_OK;
     index_abort(w);
     return status;
+}
+
+/* Best effort: files of a writer that gave up, and a folder that never became an index. The message stays. */
+static void clean_up(const struct index_writer *w)
+{
+    char message[1024];
+    struct manifest m;
+    snprintf(message, sizeof message, "%s", trawl_message());
+    enum trawl_status status = manifest_read(&m, w->path);
+    if (status == TRAWL_OK || status == TRAWL_NOT_FOUND)
+        (void)!manifest_sweep(&m, w->path);
+    if (status == TRAWL_NOT_FOUND) {
+        char *lock = file_join(w->path, "lock");
+        if (lock)
+            unlink(lock);
+        rmdir(w->path); /* refused where something else is in it */
+        free(lock);
+    }
+    manifest_release(&m);
+    (void)fail(TRAWL_OK, "%s", message);
 }
 
 void index_abort(struct index_writer **out)
@@ -401,6 +424,8 @@ void index_abort(struct index_writer **out)
         free(w->deleted[i]);
     free(w->deleted);
     index_close(w->base);
+    if (w->lock >= 0 && !w->done)
+        clean_up(w);
     manifest_release(&w->manifest);
     map_release(&w->added);
     buf_release(&w->texts);

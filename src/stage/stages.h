@@ -8,6 +8,8 @@
 
 /* X(name), in the order of the lines through the house. */
 #define STAGE_LIST(X)                                                                                                  \
+    X(index)                                                                                                           \
+    X(delete)                                                                                                          \
     X(eval)                                                                                                            \
     X(inspect)
 

@@ -1,0 +1,33 @@
+/* trawl index */
+#include "cmd.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+static void note(const struct trawl_index_report *r)
+{
+    char rows[64] = "", replaced[64] = "", invalid[256] = "";
+    if (r->n_rows != r->n_documents)
+        snprintf(rows, sizeof rows, " in %" PRIu64 " passages", r->n_rows);
+    if (r->n_replaced)
+        snprintf(replaced, sizeof replaced, ", %" PRIu64 " replaced", r->n_replaced);
+    if (r->n_invalid_utf8)
+        snprintf(invalid, sizeof invalid, ", %" PRIu64 " with invalid UTF-8 (first: line %" PRIu64 ", '%s')",
+                 r->n_invalid_utf8, r->first_invalid_line, r->first_invalid_id);
+    cmd_note("%" PRIu64 " documents%s%s, %" PRIu64 " empty%s; index of %" PRIu64 " documents, %" PRIu64
+             " segment%s, %.1f MB; %.1f s",
+             r->n_documents, rows, replaced, r->n_empty, invalid, r->n_total, r->n_segments,
+             r->n_segments == 1 ? "" : "s", (double)r->index_bytes / 1e6, r->seconds);
+}
+
+int cmd_index(int argc, char **argv)
+{
+    struct trawl_index_options options;
+    struct trawl_index_report report;
+    int code;
+    if (!cmd_begin(&options, "index", argc, argv, &code))
+        return code;
+    enum trawl_status status = trawl_index(&options, &report);
+    if (!status)
+        note(&report);
+    return cmd_end(&options, "index", status);
+}
