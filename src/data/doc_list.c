@@ -89,8 +89,10 @@ enum trawl_status doc_list_put(struct doc_list *list, struct buf *ids, const cha
     if (list->n == list->cap || (list->n == FEW && !list->slots))
         TRY(grow(list, ids));
     size_t at = ids->n;
-    TRY(buf_append(ids, id, n));
-    TRY(buf_append(ids, "", 1));
+    TRY(buf_reserve(ids, n + 1));
+    memcpy(ids->data + at, id, n);
+    memset(ids->data + at + n, 0, 2); /* the id's end, and the buffer's */
+    ids->n += n + 1;
     list->items[list->n] = (struct doc_entry){.id = at, .id_bytes = (uint32_t)n};
     if (list->slots)
         slot_put(list, hash, list->n);
@@ -128,16 +130,21 @@ void doc_lists_release(struct map *queries, struct doc_list **items, struct buf 
     buf_release(ids);
 }
 
+static bool is_gap(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
 size_t split_columns(struct column *columns, size_t max, const char *line, size_t n)
 {
     size_t found = 0, i = 0;
     for (;;) {
-        while (i < n && (line[i] == ' ' || line[i] == '\t' || line[i] == '\r'))
+        while (i < n && is_gap(line[i]))
             i++;
         if (i == n)
             return found;
         size_t begin = i;
-        while (i < n && line[i] != ' ' && line[i] != '\t' && line[i] != '\r')
+        while (i < n && ((unsigned char)line[i] > ' ' || !is_gap(line[i]))) /* one test for nearly all */
             i++;
         if (found < max)
             columns[found] = (struct column){line + begin, i - begin};
