@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FREE = UINT32_MAX };
+#define FREE UINT32_MAX /* a start that no piece has */
 
 static enum trawl_status reserve(struct tokenizer_scratch *s, size_t n)
 {
