@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""trawl eval against pytrec_eval: the whole job and the measures alone, interleaved.
+"""trawl eval against pytrec_eval: the whole job, interleaved.
 
-usage: bench/eval/run.py [--trawl build/trawl] [--queries 7000] [--hits 1000] [--rounds 5]
+usage: bench/eval/run.py [--queries 7000] [--hits 1000] [--judged N] [--shuffled] [--rounds 5] [--trawl build/trawl]
 
-The data are made here from a fixed seed: a run in the order of its scores, and qrels with one to four judged documents
-per query, as MS MARCO's are, or with 50 (--judged). Whole job: qrels and run files to all per-query values of the
-measures. pytrec_eval reads with its own parse_qrel and parse_run. Measures alone: for trawl, the whole job minus the job
-without measures beyond num_ret is within the noise of reading, so it is timed inside by running the same files with one
-and with all measures. The values of both are compared before any time is printed.
+The data are made here from a fixed seed: a run in the order of its scores (--shuffled: not), and qrels with one to four
+judged documents per query, as MS MARCO's are (--judged N: so many). The job: qrels and run files to the per-query values
+of seven measures; pytrec_eval reads with its own parse_qrel and parse_run, trawl is a process of its own, started anew.
+All values of both are compared in every round.
 """
 import argparse
 import os
@@ -79,14 +78,14 @@ def processor():
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--trawl", default="build/trawl")
+    parser.add_argument("--trawl", default=os.environ.get("TRAWL_PROGRAM", "build/trawl"))
     parser.add_argument("--queries", type=int, default=7000)
     parser.add_argument("--hits", type=int, default=1000)
     parser.add_argument("--judged", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shuffled", action="store_true")
     args = parser.parse_args()
-    times = {"pytrec": [], "pytrec alone": [], "trawl 1": [], "trawl 2": [], "trawl reading": []}
+    times = {"pytrec": [], "pytrec alone": [], "trawl 1": [], "trawl 2": []}
     with tempfile.TemporaryDirectory() as folder:
         qrels, run = make_data(folder, args.queries, args.hits, args.judged, args.shuffled)
         size = os.path.getsize(run) / 1e6
