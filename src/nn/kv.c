@@ -3,6 +3,7 @@
 #include "nn_int.h"
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum trawl_status nn_kv_new(struct nn_kv **out, const struct nn_model *model, size_t tokens_max)
 {
@@ -47,4 +48,20 @@ void nn_kv_free(struct nn_kv *kv)
     free(kv->k);
     free(kv->v);
     free(kv);
+}
+
+enum trawl_status nn_kv_copy(struct nn_kv *to, const struct nn_kv *from)
+{
+    const struct nn_config *c = &from->model->config;
+    size_t n = c->K * c->D, bytes = from->tokens * n * sizeof(float);
+    assert(to->model == from->model);
+    if (from->tokens > to->tokens_max)
+        return fail(TRAWL_LIMIT, "keys and values of %zu tokens do not fit where %zu have room", from->tokens,
+                    to->tokens_max);
+    for (size_t l = 0; l < c->L; l++) {
+        memcpy(to->k + l * to->tokens_max * n, from->k + l * from->tokens_max * n, bytes);
+        memcpy(to->v + l * to->tokens_max * n, from->v + l * from->tokens_max * n, bytes);
+    }
+    to->tokens = from->tokens;
+    return TRAWL_OK;
 }

@@ -120,6 +120,8 @@ struct nn_kv;
 MUST_USE enum trawl_status nn_kv_new(struct nn_kv **kv, const struct nn_model *model, size_t tokens_max);
 size_t nn_kv_tokens(const struct nn_kv *kv);
 void nn_kv_truncate(struct nn_kv *kv, size_t tokens);
+/* `to` becomes what `from` holds; LIMIT when it has no room for as many tokens. Both of the same model. */
+MUST_USE enum trawl_status nn_kv_copy(struct nn_kv *to, const struct nn_kv *from);
 void nn_kv_free(struct nn_kv *kv);
 
 /* Packed rows: row b holds tokens begin[b] .. begin[b+1] of `ids`. No padding anywhere. */
