@@ -23,10 +23,14 @@
 
 /* X(name, group): the subcommands in the order of --help. */
 #define COMMANDS(X)                                                                                                    \
+    X(encode, "make")                                                                                                  \
     X(index, "make")                                                                                                   \
     X(delete, "make")                                                                                                  \
     X(eval, "search and score")                                                                                        \
-    X(inspect, "look inside")
+    X(score, "use a language model")                                                                                   \
+    X(generate, "use a language model")                                                                                \
+    X(inspect, "look inside")                                                                                          \
+    X(bench, "look inside")
 
 #define X(name, group) int cmd_##name(int argc, char **argv);
 COMMANDS(X)

@@ -109,17 +109,79 @@ typedef void (*trawl_log_fn)(void *ctx, const char *message);
 TRAWL_API void trawl_set_log(trawl_log_fn fn, void *ctx);
 
 /*
- * Stages: each has an options struct, a report of what was done (counts for the closing line), and one function that does
- * the whole job from files to files. The rows of struct trawl_stage are made in src/stage/.
+ * Stages: each has an options struct, a report of what was done (counts for the closing line), and one function that
+ * does the whole job from files to files. The rows of struct trawl_stage are made in src/stage/.
  */
 
 /* ---- tokenize ---- */
 
-/* ---- score ---- */
+/* ---- score: log-probabilities of tokens ---- */
+struct trawl_score_options {
+    size_t size;
+    const char *model;
+    const char *input, *output; /* JSON lines; "-": standard input and output */
+    const char *precision;
+    size_t batch_tokens; /* 0: default */
+};
+struct trawl_score_report {
+    uint64_t texts, tokens;
+    double seconds, mean_nll; /* negative mean of all log-probabilities */
+};
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_score(const struct trawl_score_options *options,
+                                                       struct trawl_score_report *report);
 
-/* ---- generate ---- */
+/* ---- generate: greedy continuations ---- */
+struct trawl_generate_options {
+    size_t size;
+    const char *model;
+    const char *prompt; /* NULL: lines of `input` */
+    const char *input, *output;
+    const char *precision;
+    const char *chat_template; /* name of a template, NULL: the model's */
+    size_t max_tokens;
+    bool chat, ignore_eos, json;
+    size_t batch_tokens;
+};
+struct trawl_generate_report {
+    uint64_t prompts, tokens; /* made */
+    double seconds;
+};
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_generate(const struct trawl_generate_options *options,
+                                                          struct trawl_generate_report *report);
 
-/* ---- encode ---- */
+/* ---- encode: texts to vectors ---- */
+struct trawl_encode_options {
+    size_t size;
+    const char *model;
+    const char *input, *output;
+    const char *format;       /* auto, npy, jsonl, vecs */
+    const char *input_format; /* auto, beir, anserini, msmarco, tsv, trec, folder, lines */
+    const char *side;         /* document, query */
+    const char *join;         /* space, newline, text; NULL: as the contract */
+    /* Over the model's contract; NULL and 0: as it says. */
+    const char *pooling, *attention, *normalize;
+    const char *prompt, *prompt_name;
+    size_t max_length, dims;
+    bool append_eos, no_append_eos;
+    bool pool_prompt, no_pool_prompt;
+    bool pool_special, no_pool_special;
+    const char *precision;
+    const char *too_long; /* cut, refuse */
+    size_t batch_tokens;
+    bool strict, restart;
+};
+struct trawl_encode_report {
+    uint64_t texts, resumed; /* of these, from an interrupted run */
+    uint64_t tokens, cut, empty, invalid_utf8;
+    uint64_t first_invalid_line; /* 0: none, or not a file of lines */
+    char first_invalid_id[128];
+    size_t dims, max_length;
+    size_t workspace_bytes; /* beside the weights */
+    double seconds;         /* of encoding, without opening the model */
+    char precision[8], isa[16];
+};
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_encode(const struct trawl_encode_options *options,
+                                                        struct trawl_encode_report *report);
 
 /* ---- index ---- */
 struct trawl_index_options {
@@ -143,9 +205,9 @@ struct trawl_index_report {
     uint64_t n_empty, n_invalid_utf8;
     uint64_t first_invalid_line; /* 0: none */
     char first_invalid_id[128];
-    uint64_t n_total;       /* documents of the index now */
-    uint64_t n_segments;    /* of the index now */
-    uint64_t index_bytes;   /* of its files */
+    uint64_t n_total;     /* documents of the index now */
+    uint64_t n_segments;  /* of the index now */
+    uint64_t index_bytes; /* of its files */
     double seconds;
 };
 /* Makes an index of a corpus, or adds to one; ids that are there are replaced. All is seen at once, at the end. */
@@ -213,15 +275,87 @@ struct trawl_inspect_report {
 TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_inspect(const struct trawl_inspect_options *options,
                                                          struct trawl_inspect_report *report);
 
-/* ---- bench ---- */
+/* ---- bench: measurements, one row of a table each ---- */
+struct trawl_bench_options {
+    size_t size;
+    const char *name; /* which */
+    const char *model;
+    const char *corpus;    /* texts */
+    const char *dataset;   /* folder of corpus, queries and judgements */
+    const char *precision; /* one of them, NULL: all that this processor has */
+    const char *output;    /* table, "-": standard output */
+    size_t texts;          /* the first so many, 0: all */
+    size_t max_length, batch_tokens;
+    size_t repeat;
+};
+struct trawl_bench_report {
+    double seconds;
+};
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_bench(const struct trawl_bench_options *options,
+                                                       struct trawl_bench_report *report);
 
 /*
  * Handles, for programs that keep things open: models, tokenizers, encoders, indexes, searchers.
  */
 
 /* ---- model and tokenizer ---- */
+struct trawl_model;
+/* A model folder, GGUF file or name: opened and checked, no weights read. Immutable, shared by threads. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_model_open(struct trawl_model **model, const char *path_or_name);
+TRAWL_API void trawl_model_close(struct trawl_model *model);
+TRAWL_API const char *trawl_model_family(const struct trawl_model *model); /* "llama", "qwen2", "bert", ... */
+TRAWL_API size_t trawl_model_width(const struct trawl_model *model);       /* of its token states */
+TRAWL_API size_t trawl_model_vocabulary(const struct trawl_model *model);
+/* 16 hex digits and a NUL over the content of weights and adapter; the first call may read all of them. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_model_fingerprint(struct trawl_model *model, char out[17]);
+
+struct trawl_tokenizer;
+/* The tokenizer of a model; a folder with nothing but a tokenizer.json is fine. Immutable, shared by threads. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_tokenizer_open(struct trawl_tokenizer **tokenizer,
+                                                                const char *path_or_name);
+TRAWL_API void trawl_tokenizer_close(struct trawl_tokenizer *tokenizer);
+TRAWL_API size_t trawl_tokenizer_vocabulary(const struct trawl_tokenizer *tokenizer);
+/*
+ * Ids of a text of text_bytes bytes, *n of them. The first `room` are written to ids (NULL for room 0), so a call that
+ * finds *n above room is repeated with a larger array; it is no failure. parse_special: strings of special tokens in
+ * the text become these tokens. add_special: what the tokenizer file puts around a text is put there.
+ */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_tokenizer_encode(const struct trawl_tokenizer *tokenizer,
+                                                                  uint32_t *ids, size_t *n, size_t room,
+                                                                  const char *text, size_t text_bytes,
+                                                                  bool parse_special, bool add_special);
+/* Text of n ids, *text_bytes bytes and a NUL where there is room for it; as above. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_tokenizer_decode(const struct trawl_tokenizer *tokenizer, char *text,
+                                                                  size_t *text_bytes, size_t room, const uint32_t *ids,
+                                                                  size_t n, bool skip_special);
 
 /* ---- encoder ---- */
+struct trawl_encoder;
+/* `size` first: sizeof of the struct as the caller knows it; members left 0 or NULL mean the model's contract. */
+struct trawl_encoder_options {
+    size_t size;
+    const char *precision; /* auto, f32, bf16, int8 */
+    const char *pooling, *attention,
+        *normalize; /* mean | last | weighted-mean | first, causal | bidirectional, l2 | none */
+    const char *document_prompt, *query_prompt;
+    size_t max_length, dims, batch_tokens;
+    bool append_eos, no_append_eos;
+    bool pool_prompt, no_pool_prompt;
+    bool pool_special, no_pool_special;
+    bool refuse_long; /* a text beyond max_length is LIMIT instead of cut */
+};
+/* options may be NULL. The encoder belongs to one thread at a time; its memory does not grow with what it encodes. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_encoder_open(struct trawl_encoder **encoder, const char *path_or_name,
+                                                              const struct trawl_encoder_options *options);
+TRAWL_API void trawl_encoder_close(struct trawl_encoder *encoder);
+TRAWL_API size_t trawl_encoder_dims(const struct trawl_encoder *encoder);
+/*
+ * vectors (n, dims) of n texts, in their order; `query`: as queries, else as documents. text_bytes (n) may be NULL: the
+ * texts end at their NUL. A text without tokens gives a zero vector; the bits of a vector depend on its text alone.
+ */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_encoder_encode(struct trawl_encoder *encoder, float *vectors,
+                                                                const char *const *texts, const size_t *text_bytes,
+                                                                size_t n, bool query);
 
 /* ---- index and searcher ---- */
 

@@ -8,10 +8,14 @@
 
 /* X(name), in the order of the lines through the house. */
 #define STAGE_LIST(X)                                                                                                  \
+    X(score)                                                                                                           \
+    X(generate)                                                                                                        \
+    X(encode)                                                                                                          \
     X(index)                                                                                                           \
     X(delete)                                                                                                          \
     X(eval)                                                                                                            \
-    X(inspect)
+    X(inspect)                                                                                                         \
+    X(bench)
 
 #define X(name) extern const struct trawl_stage stage_##name;
 STAGE_LIST(X)
