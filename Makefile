@@ -39,7 +39,7 @@ fuzz:                   # SECONDS for each harness
 	@tools/deps ci && tools/fuzz $(or $(SECONDS),60)
 
 install: build
-	@meson install -C $(BUILD)
+	@meson configure $(BUILD) --prefix $(abspath $(PREFIX)) && meson install -C $(BUILD)
 
 clean:
 	@rm -rf $(BUILD) build-*
