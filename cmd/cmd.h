@@ -26,6 +26,7 @@
     X(encode, "make")                                                                                                  \
     X(index, "make")                                                                                                   \
     X(delete, "make")                                                                                                  \
+    X(search, "search and score")                                                                                      \
     X(eval, "search and score")                                                                                        \
     X(score, "use a language model")                                                                                   \
     X(generate, "use a language model")                                                                                \

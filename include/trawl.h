@@ -229,7 +229,38 @@ struct trawl_delete_report {
 TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_delete(const struct trawl_delete_options *options,
                                                         struct trawl_delete_report *report);
 
-/* ---- search ---- */
+/* ---- search: one query for a reader, or a run of many ---- */
+struct trawl_search_options {
+    size_t size;
+    const char *index;
+    struct trawl_list words;   /* one query, its words joined by spaces; or */
+    const char *queries;       /* a file of them, with or without */
+    const char *query_vectors; /* a vector for each */
+    const char *output;        /* "-": standard output */
+    const char *format;        /* auto, text, trec, json, jsonl */
+    const char *tag;           /* last column of a TREC run */
+    size_t k;
+    const char *mode;        /* auto, bm25, dense, hybrid */
+    struct trawl_list field; /* names, where the index has several of a kind */
+    const char *fusion;      /* rrf, weighted */
+    size_t depth;            /* 0: default */
+    double rrf_k, weight;
+    double k1, b; /* negative: the field's */
+    const char *model, *precision;
+    bool force, strict;
+    /* Set by callers, no options of the command line. */
+    bool terminal;      /* text output is for a terminal: matches are bold and underlined */
+    bool given_vectors; /* of a trawl_searcher: queries come as vectors, no model is opened */
+};
+struct trawl_search_report {
+    uint64_t queries, empty, without_hits, hits;
+    uint64_t cut; /* queries beyond the model's maximum length */
+    uint64_t invalid_utf8;
+    const char *mode; /* what was searched: bm25, dense, hybrid */
+    double seconds;   /* without opening index and model */
+};
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_search(const struct trawl_search_options *options,
+                                                        struct trawl_search_report *report);
 
 /* ---- eval ---- */
 struct trawl_eval_options {
@@ -358,6 +389,39 @@ TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_encoder_encode(struct trawl_enc
                                                                 size_t n, bool query);
 
 /* ---- index and searcher ---- */
+struct trawl_index;
+/* The state of the folder when it was opened, whatever is added or deleted afterwards. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_index_open(struct trawl_index **index, const char *path);
+/* After its searchers were freed. */
+TRAWL_API void trawl_index_close(struct trawl_index *index);
+TRAWL_API uint64_t trawl_index_documents(const struct trawl_index *index);
+
+struct trawl_searcher;
+/*
+ * Of the options those count that say what is searched and how: k, mode, field, fusion, depth, rrf_k, weight, k1, b,
+ * model, precision, force, terminal, given_vectors. trawl_options_init(&options, trawl_stage_find("search")) presets
+ * them.
+ */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_searcher_new(struct trawl_searcher **searcher,
+                                                              const struct trawl_index *index,
+                                                              const struct trawl_search_options *options);
+TRAWL_API void trawl_searcher_free(struct trawl_searcher *searcher);
+
+/* A document found. Strings are UTF-8, NUL-terminated, and live until the searcher's next call. */
+struct trawl_hit {
+    const char *id, *title, *text;
+    size_t passage_begin, passage_end; /* bytes of text: the passage that was found, or all of it */
+    const char *snippet;               /* the best stretch of it on one line, the query's words marked */
+    float score;
+};
+/* hits (n_hits) best first, at most k. An empty query has none. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status
+trawl_search_text(struct trawl_searcher *searcher, const struct trawl_hit **hits, size_t *n_hits, const char *query);
+/* By a vector of `dims` numbers (options.given_vectors); `query`, NULL or text, is for the lexical side and snippets.
+ */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_search_vector(struct trawl_searcher *searcher,
+                                                               const struct trawl_hit **hits, size_t *n_hits,
+                                                               const float *vector, size_t dims, const char *query);
 
 #ifdef __cplusplus
 }

@@ -13,6 +13,7 @@
     X(encode)                                                                                                          \
     X(index)                                                                                                           \
     X(delete)                                                                                                          \
+    X(search)                                                                                                          \
     X(eval)                                                                                                            \
     X(inspect)                                                                                                         \
     X(bench)
