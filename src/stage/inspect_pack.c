@@ -1,4 +1,4 @@
-/* Files in Trawl's own container, and index folders, which are made of them. */
+/* Files in Trawl's own container. */
 #include "inspect_int.h"
 #include "base/pack.h"
 #include <string.h>
@@ -42,12 +42,4 @@ enum trawl_status inspect_pack(json_t **out, const char *path, const char *kind,
     else
         *out = o;
     return status;
-}
-
-/* Until index folders are part of the build. */
-__attribute__((weak)) enum trawl_status inspect_index(json_t **out, const char *folder, bool verify)
-{
-    (void)verify;
-    *out = NULL;
-    return fail(TRAWL_UNSUPPORTED, "'%s' looks like an index, which this build does not read", folder);
 }

@@ -132,6 +132,47 @@ static void altered_packs_are_found_by_verify(void **state)
     assert_int_equal(file_remove_tree(folder), TRAWL_OK);
 }
 
+static void indexes_are_described_and_verified(void **state)
+{
+    (void)state;
+    char folder[4096];
+    struct trawl_index_report report;
+    struct trawl_index_options options;
+    scratch_folder(folder, "index");
+    put_text(folder, "c.jsonl", "{\"_id\":\"a\",\"text\":\"one two\"}\n{\"_id\":\"b\",\"text\":\"two three\"}\n");
+    char *corpus = file_join(folder, "c.jsonl"), *path = file_join(folder, "ix");
+    trawl_options_init(&options, trawl_stage_find("index"));
+    options.corpus = corpus;
+    options.output = path;
+    if (trawl_index(&options, &report))
+        fail_msg("%s", trawl_message());
+    json_t *o = inspect(path, true);
+    assert_non_null(o);
+    assert_string_equal(text_of(o, "kind"), "index");
+    assert_int_equal(number_of(o, "documents"), 2);
+    assert_string_equal(text_of(json_object_iter_value(json_object_iter(json_object_get(o, "fields"))), "kind"),
+                        "lexical");
+    assert_string_equal(text_of(o, "checksums"), "all right");
+    json_decref(o);
+    struct buf names = {0}, data;
+    size_t n;
+    assert_int_equal(file_list(&names, &n, path), TRAWL_OK);
+    const char *name = names.data;
+    while (!strstr(name, ".lex"))
+        name += strlen(name) + 1;
+    get_file(&data, path, name);
+    data.data[data.n / 2] ^= 1;
+    put_file(path, name, data.data, data.n);
+    assert_null(inspect(path, true));
+    assert_message(name);
+    buf_release(&data);
+    buf_release(&names);
+    trawl_options_release(&options, trawl_stage_find("index"));
+    free(corpus);
+    free(path);
+    assert_int_equal(file_remove_tree(folder), TRAWL_OK);
+}
+
 static void other_things_are_refused(void **state)
 {
     (void)state;
@@ -158,6 +199,7 @@ int main(void)
         cmocka_unit_test(arrays_are_described),
         cmocka_unit_test(altered_packs_are_found_by_verify),
         cmocka_unit_test(other_things_are_refused),
+        cmocka_unit_test(indexes_are_described_and_verified),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
