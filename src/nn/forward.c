@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 void nn_run_fail(struct nn_run *run, enum trawl_status status)
 {
@@ -106,13 +107,18 @@ static void head_norms_and_rope(const struct tile *t, float *row, size_t positio
     }
 }
 
-/* Where the keys and values of the batch are to be kept, if they are. */
-static void keep_keys(const struct tile *t, const float *row, size_t token)
+/* The nn_kv that keeps a token's keys and values, if any, and where its layer begins there. */
+static struct nn_kv *keeper(const struct tile *t, size_t token)
 {
     const struct nn_batch *batch = t->run->batch;
+    return batch->kv && batch->kv_append ? batch->kv[t->run->row_of[token]] : NULL;
+}
+
+static void keep_keys(const struct tile *t, const float *row, size_t token)
+{
     const struct nn_config *c = t->c;
     size_t n = c->K * c->D;
-    struct nn_kv *kv = batch->kv && batch->kv_append ? batch->kv[t->run->row_of[token]] : NULL;
+    struct nn_kv *kv = keeper(t, token);
     if (!kv)
         return;
     size_t at = (t->l * kv->tokens_max + t->run->position[token]) * n;
@@ -120,21 +126,39 @@ static void keep_keys(const struct tile *t, const float *row, size_t token)
     memcpy(kv->v + at, row + c->H * c->D + n, n * sizeof *row);
 }
 
+/* Heads of a row into their planes of bf16, keys and values also where they are kept. */
+static void spread_heads(const struct tile *t, const float *row, size_t token)
+{
+    const struct nn_config *c = t->c;
+    size_t width = nn_head_width(c->D);
+    struct nn_kv *kv = keeper(t, token);
+    for (size_t h = 0; h < c->H + 2 * c->K; h++)
+        t->k->to_bf16(nn_plane(t->run, h, token), row + h * c->D, c->D);
+    for (size_t h = 0; kv && h < c->K; h++) {
+        size_t at = ((t->l * c->K + h) * kv->tokens_max + t->run->position[token]) * width;
+        memcpy(kv->tile_k + at, nn_plane(t->run, c->H + h, token), width * sizeof *kv->tile_k);
+        memcpy(kv->tile_v + at, nn_plane(t->run, c->H + c->K + h, token), width * sizeof *kv->tile_v);
+    }
+}
+
+/* The input rows are there. */
 static enum trawl_status tile_qkv(const struct tile *t)
 {
     const struct linear_shape *s = &t->run->model->shape[NN_QKV];
-    float *rows = t->run->qkv + t->begin * s->N;
+    bool tiles = t->run->tiles != NULL;
+    float *rows = tiles ? t->w->out : t->run->qkv + t->begin * s->N;
     /* Whole tiles may write in place: what a part-filled last one overwrites is spare. */
-    bool direct = s->kind != MATMUL_INT8 && t->run->tile == NN_TILE && t->begin * s->N * sizeof *rows % 64 == 0;
+    bool direct = !tiles && s->kind != MATMUL_INT8 && t->run->tile == NN_TILE && t->begin * s->N * 4 % 64 == 0;
     const char *out = direct ? (char *)rows : (char *)t->w->out;
-    for (size_t r = 0; r < t->rows; r++)
-        enter(t, NN_QKV, r, t->layer->attn_norm, t->layer->attn_norm_bias);
     TRY(product(t, NN_QKV, 0, (void *)out, t->w->in));
     for (size_t r = 0; r < t->rows; r++) {
         float *row = rows + r * s->N;
         nn_take(t->k, s->kind, &t->layer->linear[NN_QKV], 0, row, out + r * s->N * 4, t->w->in_scale[r], s->N);
         head_norms_and_rope(t, row, t->run->position[t->begin + r]);
-        keep_keys(t, row, t->begin + r);
+        if (tiles)
+            spread_heads(t, row, t->begin + r);
+        else
+            keep_keys(t, row, t->begin + r);
     }
     return TRAWL_OK;
 }
@@ -151,33 +175,89 @@ static void join(const struct tile *t, size_t r, float *y, const float *post_nor
         normalise(t, x, x, weight, bias, t->c->C);
 }
 
+/* Attention's result of a token as input of the output projection. */
+static void enter_attention(const struct tile *t, size_t r, size_t token)
+{
+    const struct linear_shape *s = &t->run->model->shape[NN_O];
+    const float *x = t->w->row;
+    if (!t->run->tiles)
+        x = t->run->attn + token * s->K;
+    else if (s->kind == MATMUL_BF16)
+        memcpy(in_row(t, NN_O, r), t->run->narrow_attn + token * s->K, s->K * sizeof *t->run->narrow_attn);
+    else
+        t->k->from_bf16(t->w->row, t->run->narrow_attn + token * s->K, s->K);
+    if (!t->run->tiles || s->kind != MATMUL_BF16)
+        nn_emit(t->k, s->kind, in_row(t, NN_O, r), &t->w->in_scale[r], x, s->K);
+}
+
+/* States of tokens that come soon: they were last touched a layer ago. */
+static void prefetch(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16)
+        __builtin_prefetch(x + i, 1);
+}
+
+/* A row whose layer is done: input of the next layer's q, k, v, or out after the last one. */
+static void depart(const struct tile *t, size_t r)
+{
+    const struct nn_model *m = t->run->model;
+    size_t next = t->run->layer, C = t->c->C;
+    if (next < t->c->L) {
+        const struct layer *layer = &m->layers[next];
+        enter(t, NN_QKV, r, layer->attn_norm, layer->attn_norm_bias);
+        return;
+    }
+    float *y = t->run->hidden + (t->run->first_token + t->begin + r) * C;
+    if (m->final_norm)
+        normalise(t, y, x_row(t, r), m->final_norm, m->final_norm_bias, C);
+    else
+        memcpy(y, x_row(t, r), C * sizeof *y);
+}
+
 static enum trawl_status tile_output(const struct tile *t)
 {
     const struct linear_shape *s = &t->run->model->shape[NN_O];
     const struct layer *layer = t->layer;
-    const float *attn = t->run->attn + t->begin * s->K;
-    for (size_t r = 0; r < t->rows; r++)
-        nn_emit(t->k, s->kind, in_row(t, NN_O, r), &t->w->in_scale[r], attn + r * s->K, s->K);
-    TRY(product(t, NN_O, 0, t->w->out, t->w->in));
+    const void *in = t->w->in;
+    if (t->run->tiles && s->kind == MATMUL_BF16 && t->run->tile == NN_TILE && t->begin * s->K * 2 % 64 == 0)
+        in = t->run->narrow_attn + t->begin * s->K;
+    for (size_t r = 0; in == t->w->in && r < t->rows; r++)
+        enter_attention(t, r, t->begin + r);
+    TRY(product(t, NN_O, 0, t->w->out, in));
     for (size_t r = 0; r < t->rows; r++) {
+        prefetch(x_row(t, r + 3), t->c->C);
         float *y = t->w->out + r * s->N;
         nn_take(t->k, s->kind, &layer->linear[NN_O], 0, y, y, t->w->in_scale[r], s->N);
         join(t, r, y, layer->post_attn_norm, layer->attn_norm, layer->attn_norm_bias);
+        enter(t, NN_UP, r, layer->mlp_norm, layer->mlp_norm_bias);
     }
     return TRAWL_OK;
 }
 
-/* One slice of gate and up -> activations, f32 into w->mid or straight into DOWN's type. */
+/* One slice of gate and up -> activations: into DOWN's type, INT8 into f32 first, as the row's largest must be known.
+ */
 static void activate_slice(const struct tile *t, size_t slice, const struct linear_shape *s, enum matmul_kind down)
 {
-    size_t F = t->c->F, f = t->c->gated ? s->N / 2 : s->N;
+    const struct linear *linear = &t->layer->linear[NN_UP];
+    size_t F = t->c->F, f = t->c->gated ? s->N / 2 : s->N, at = slice * s->N;
+    const float *bias = linear->bias ? linear->bias + at : NULL;
+    enum nn_activation activation = t->c->activation;
     for (size_t r = 0; r < t->rows; r++) {
-        float *y = t->w->out + r * s->N;
-        float *mid = down == MATMUL_BF16 ? y : t->w->mid + r * F + slice * f;
-        nn_take(t->k, s->kind, &t->layer->linear[NN_UP], slice * s->N, y, y, t->w->in_scale[r], s->N);
-        t->k->activate(mid, y, t->c->gated ? y + f : NULL, f, t->c->activation);
+        float *y = t->w->out + r * s->N, *up = t->c->gated ? y + f : NULL, *mid = t->w->mid + r * F + slice * f;
+        if (s->kind == MATMUL_INT8) {
+            t->w->top[r] =
+                t->k->middle_s32(mid, (const int32_t *)(const void *)y, linear->zero + at, linear->scale + at, bias,
+                                 t->w->in_scale[r], up ? f : 0, f, activation, t->w->top[r]);
+            if (down == MATMUL_BF16)
+                t->k->to_bf16((uint16_t *)t->w->down + r * F + slice * f, mid, f);
+            continue;
+        }
+        if (bias)
+            t->k->add(y, bias, s->N);
         if (down == MATMUL_BF16)
-            t->k->to_bf16((uint16_t *)t->w->down + r * F + slice * f, mid, f);
+            t->k->middle_bf16((uint16_t *)t->w->down + r * F + slice * f, y, up, f, activation);
+        else
+            t->k->activate(mid, y, up, f, activation);
     }
 }
 
@@ -187,19 +267,23 @@ static enum trawl_status tile_mlp(const struct tile *t)
     const struct layer *layer = t->layer;
     const void *x = down->kind == MATMUL_F32 ? (void *)t->w->mid : t->w->down;
     for (size_t r = 0; r < t->rows; r++)
-        enter(t, NN_UP, r, layer->mlp_norm, layer->mlp_norm_bias);
+        t->w->top[r] = 0;
     for (size_t s = 0; s < up->n; s++) {
         TRY(product(t, NN_UP, s, t->w->out, t->w->in));
         activate_slice(t, s, up, down->kind);
     }
     if (down->kind == MATMUL_INT8)
-        for (size_t r = 0; r < t->rows; r++)
-            t->w->in_scale[r] = t->k->to_u8((uint8_t *)t->w->down + r * down->K, t->w->mid + r * down->K, down->K);
+        for (size_t r = 0; r < t->rows; r++) {
+            t->k->to_u8_of((uint8_t *)t->w->down + r * down->K, t->w->mid + r * down->K, down->K, t->w->top[r]);
+            t->w->in_scale[r] = t->w->top[r] / 127.0f;
+        }
     TRY(product(t, NN_DOWN, 0, t->w->out, x));
     for (size_t r = 0; r < t->rows; r++) {
+        prefetch(x_row(t, r + 3), t->c->C);
         float *y = t->w->out + r * down->N;
         nn_take(t->k, down->kind, &layer->linear[NN_DOWN], 0, y, y, t->w->in_scale[r], down->N);
         join(t, r, y, layer->post_mlp_norm, layer->mlp_norm, layer->mlp_norm_bias);
+        depart(t, r);
     }
     return TRAWL_OK;
 }
@@ -224,37 +308,24 @@ static enum trawl_status embed_token(const struct tile *t, size_t r)
     return TRAWL_OK;
 }
 
-static void leave(const struct tile *t)
-{
-    const struct nn_model *m = t->run->model;
-    size_t C = t->c->C;
-    for (size_t r = 0; r < t->rows; r++) {
-        float *y = t->run->hidden + (t->run->first_token + t->begin + r) * C;
-        if (m->final_norm)
-            normalise(t, y, x_row(t, r), m->final_norm, m->final_norm_bias, C);
-        else
-            memcpy(y, x_row(t, r), C * sizeof *y);
-    }
-}
-
 /* Everything between two attentions; run->layer is the layer whose attention comes next (L: none). */
 static enum trawl_status tile_step(struct tile *t)
 {
     size_t next = t->run->layer;
     const struct layer *layers = t->run->model->layers;
     if (next == 0) {
-        for (size_t r = 0; r < t->rows; r++)
+        for (size_t r = 0; r < t->rows; r++) {
             TRY(embed_token(t, r));
+            depart(t, r);
+        }
     } else {
         t->l = next - 1;
         t->layer = &layers[t->l];
         TRY(tile_output(t));
         TRY(tile_mlp(t));
     }
-    if (next == t->c->L) {
-        leave(t);
+    if (next == t->c->L)
         return TRAWL_OK;
-    }
     t->l = next;
     t->layer = &layers[next];
     return tile_qkv(t);
@@ -301,6 +372,20 @@ static void plan_group(struct nn_run *run)
         run->tile = run->tile > 64 ? 64 : 16;
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void attend(struct nn_run *run)
+{
+    double begin = now();
+    pool_run(run->n_items * run->model->config.K, 1, nn_attend, run);
+    run->attention_seconds += now() - begin;
+}
+
 static enum trawl_status run_group(struct nn_run *run)
 {
     const struct nn_config *c = &run->model->config;
@@ -313,7 +398,7 @@ static enum trawl_status run_group(struct nn_run *run)
         if (run->layer == c->L)
             break;
         if (run->status == TRAWL_OK)
-            pool_run(run->n_items * c->K, 1, nn_attend, run);
+            attend(run);
     }
     return run->status ? fail(run->status, "%s", run->message) : TRAWL_OK;
 }

@@ -20,6 +20,7 @@ struct nn_kernels {
     /* y (n) = activation(gate) * up; up NULL: 1. y may be gate. */
     void (*activate)(float *y, const float *gate, const float *up, size_t n, enum nn_activation activation);
     void (*to_bf16)(uint16_t *y, const float *x, size_t n);
+    void (*from_bf16)(float *y, const uint16_t *x, size_t n);
     /* y = round(x / s) + 128 with s = max|x| / 127, which is returned (0 for a zero row). */
     float (*to_u8)(uint8_t *y, const float *x, size_t n);
     /* y = (acc - zero) * (scale * row_scale): undoes to_u8 and the scales of the weights. */
@@ -36,7 +37,50 @@ struct nn_kernels {
     void (*weigh)(float *o, size_t ldo, const float *p, size_t ldp, const float *v, size_t ldv, size_t n, size_t D,
                   size_t rows);
     void (*multiply)(float *y, float factor, size_t n);
+    /*
+     * The MLP's middle for narrow precisions, where the result is rounded to 8 bits anyway and the activation need only
+     * be right to about 1e-4 of itself. y (n) = activation(gate) * up; from f32 to bf16 ...
+     */
+    void (*middle_bf16)(uint16_t *y, const float *gate, const float *up, size_t n, enum nn_activation activation);
+    /* ... and from s32 (scaled as from_s32 does, up_at elements after gate, 0: none; bias of both or NULL) to f32;
+     * returns max(top, largest |y|). */
+    float (*middle_s32)(float *y, const int32_t *acc, const int32_t *zero, const float *scale, const float *bias,
+                        float row_scale, size_t up_at, size_t n, enum nn_activation activation, float top);
+    void (*to_u8_of)(uint8_t *y, const float *x, size_t n, float top); /* to_u8 with max|x| known */
 };
+
+/*
+ * Attention in bf16 on tiles (AMX), 16 queries at a time; D any even number. Keys [0,n_keys) of packed keys and values
+ * are numbered from a multiple of NN_KEY_BLOCK; unused ones in the last block are zeros.
+ */
+enum { NN_KEY_BLOCK = 32, NN_QUERY_BLOCK = 16 };
+struct nn_tile_kernels {
+    void (*begin)(void); /* sets up the tiles of this thread; end gives them back */
+    void (*end)(void);
+    /* One block of keys k and values v, each NN_KEY_BLOCK rows of nn_head_width(D) (NULL: zeros), into packed form. */
+    void (*pack_k)(uint16_t *packed, const uint16_t *const k[NN_KEY_BLOCK], size_t D);
+    void (*pack_v)(uint16_t *packed, const uint16_t *const v[NN_KEY_BLOCK], size_t D);
+    /* s (NN_QUERY_BLOCK, lds) = q (NN_QUERY_BLOCK, nn_head_width(D)) times `blocks` packed blocks of keys. */
+    void (*scores)(float *s, size_t lds, const uint16_t *q, const uint16_t *packed, size_t blocks, size_t D);
+    /* Row s (n) -> p (n) bf16 as softmax of nn_kernels does. */
+    float (*softmax)(uint16_t *p, const float *s, size_t begin, size_t end, size_t n, float scale);
+    /* o (rows, ldo) of D, bf16 = factor of the row * p (NN_QUERY_BLOCK, ldp) times packed values. */
+    void (*weigh)(uint16_t *o, size_t ldo, size_t rows, const uint16_t *p, size_t ldp, const uint16_t *packed,
+                  size_t blocks, size_t D, const float *factor, float *scratch);
+};
+/* Elements of a row of one head in bf16, filled up with zeros. */
+static inline size_t nn_head_width(size_t D)
+{
+    return (D + 31) / 32 * 32;
+}
+/* Elements of a packed block of keys or values. */
+static inline size_t nn_packed_block(size_t D)
+{
+    return NN_KEY_BLOCK * nn_head_width(D);
+}
+/* NULL where the processor has no tiles of bf16. */
+const struct nn_tile_kernels *nn_tile_kernels(void);
+extern const struct nn_tile_kernels nn_tile_kernels_amx;
 
 /* The table of the instruction set in use. */
 const struct nn_kernels *nn_kernels(void);

@@ -61,6 +61,10 @@ static inline V v_abs(V x)
 {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
 }
+static inline V v_reciprocal(V x)
+{
+    return v_set(1) / x;
+}
 static inline float v_sum(V x)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -86,6 +90,13 @@ static inline void v_bf16_n(uint16_t *y, V x, size_t n)
     __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
     _mm_storeu_si128((__m128i *)out, words);
     memcpy(y, out, n * sizeof *y);
+}
+static inline V v_from_bf16_n(const uint16_t *x, size_t n)
+{
+    uint16_t in[8] = {0};
+    memcpy(in, x, n * sizeof *x);
+    __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)in));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
 }
 static inline void v_u8_n(uint8_t *y, V x, size_t n)
 {

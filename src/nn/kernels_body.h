@@ -1,8 +1,9 @@
 /*
  * The vector kernels over vectors V of VN floats; included once per instruction set by a file that defines
  *   V, VN, v_set, v_load, v_store, v_load_n, v_store_n (first n lanes; others 0), v_fma (a*b+c), v_max, v_round,
- *   v_scale2 (x * 2^n, n integral in float), v_abs, v_clamp, v_sum, v_top (horizontal, fixed order), v_mask (lanes of
- *   [begin,end) kept), v_bf16_n, v_u8_n, v_from_int_n, SCORE_ROWS, WEIGH_ROWS, WEIGH_COLS, TABLE.
+ *   v_scale2 (x * 2^n, n integral in float), v_abs, v_clamp, v_reciprocal (to 1e-4 or better), v_sum, v_top
+ * (horizontal, fixed order), v_mask (lanes of [begin,end) kept), v_bf16_n, v_from_bf16_n, v_u8_n, v_from_int_n,
+ * SCORE_ROWS, WEIGH_ROWS, WEIGH_COLS, TABLE.
  *
  * Sums over keys and over the head dimension run in order, one fma at a time, in every register block: how rows are
  * grouped does not change a bit.
@@ -169,15 +170,26 @@ static void to_bf16(uint16_t *y, const float *x, size_t n)
     v_bf16_n(y + i, load_at(x, i, n), LANES(i, n));
 }
 
+static void from_bf16(float *y, const uint16_t *x, size_t n)
+{
+    EACH(i, n)
+    store_at(y, v_from_bf16_n(x + i, LANES(i, n)), i, n);
+}
+
+static void to_u8_of(uint8_t *y, const float *x, size_t n, float top)
+{
+    V inverse = v_set(top > 0 ? 127.0f / top : 0);
+    EACH(i, n)
+    v_u8_n(y + i, load_at(x, i, n) * inverse, LANES(i, n));
+}
+
 static float to_u8(uint8_t *y, const float *x, size_t n)
 {
     V high = v_set(0);
     EACH(i, n)
     high = v_max(high, v_abs(load_at(x, i, n)));
     float top = v_top(high);
-    V inverse = v_set(top > 0 ? 127.0f / top : 0);
-    EACH(i, n)
-    v_u8_n(y + i, load_at(x, i, n) * inverse, LANES(i, n));
+    to_u8_of(y, x, n, top);
     return top / 127.0f;
 }
 
@@ -186,6 +198,100 @@ static void from_s32(float *y, const int32_t *acc, const int32_t *zero, const fl
     V r = v_set(row_scale);
     EACH(i, n)
     store_at(y, v_from_int_n(acc + i, zero + i, LANES(i, n)) * (load_at(scale, i, n) * r), i, n);
+}
+
+/* x sigmoid(t) with a degree 4 polynomial for 2^f and an approximate reciprocal: within 1e-4 of itself. */
+static inline V v_gate_coarse(V x, V t)
+{
+    t = v_clamp(t * v_set(-1.44269504088896341f), -126.0f, 126.0f);
+    V n = v_round(t), f = t - n;
+    V p = v_fma(v_set(9.6181291e-3f), f, v_set(5.5504109e-2f));
+    p = v_fma(p, f, v_set(2.4022651e-1f));
+    p = v_fma(p, f, v_set(6.9314718e-1f));
+    p = v_fma(p, f, v_set(1.0f));
+    return x * v_reciprocal(v_set(1.0f) + v_scale2(p, n));
+}
+
+static inline __attribute__((always_inline)) V v_activation_coarse(V x, enum nn_activation activation)
+{
+    if (activation == NN_SILU)
+        return v_gate_coarse(x, x);
+    if (activation == NN_GELU_TANH)
+        return v_gate_coarse(x, v_set(1.5957691216057308f) * v_fma(v_set(0.044715f) * x * x, x, x));
+    return v_activation(x, activation);
+}
+
+static inline __attribute__((always_inline)) void middle_bf16_as(uint16_t *y, const float *gate, const float *up,
+                                                                 size_t n, enum nn_activation activation)
+{
+    EACH(i, n)
+    {
+        V v = v_activation_coarse(load_at(gate, i, n), activation);
+        if (up)
+            v *= load_at(up, i, n);
+        v_bf16_n(y + i, v, LANES(i, n));
+    }
+}
+
+static inline V scaled(const int32_t *acc, const int32_t *zero, const float *scale, const float *bias, V r, size_t i,
+                       size_t lanes)
+{
+    V s = lanes == VN ? v_load(scale + i) : v_load_n(scale + i, lanes);
+    V x = v_from_int_n(acc + i, zero + i, lanes) * (s * r);
+    if (bias)
+        x += lanes == VN ? v_load(bias + i) : v_load_n(bias + i, lanes);
+    return x;
+}
+
+static inline __attribute__((always_inline)) float middle_s32_as(float *y, const int32_t *acc, const int32_t *zero,
+                                                                 const float *scale, const float *bias, float row_scale,
+                                                                 size_t up_at, size_t n, enum nn_activation activation,
+                                                                 float top)
+{
+    V r = v_set(row_scale), high = v_set(top);
+    EACH(i, n)
+    {
+        V v = v_activation_coarse(scaled(acc, zero, scale, bias, r, i, LANES(i, n)), activation);
+        if (up_at)
+            v *= scaled(acc, zero, scale, bias, r, i + up_at, LANES(i, n));
+        high = v_max(high, v_abs(v));
+        store_at(y, v, i, n);
+    }
+    return v_top(high);
+}
+
+static void middle_bf16(uint16_t *y, const float *gate, const float *up, size_t n, enum nn_activation activation)
+{
+    switch (activation) {
+    case NN_SILU:
+        middle_bf16_as(y, gate, up, n, NN_SILU);
+        break;
+    case NN_GELU_TANH:
+        middle_bf16_as(y, gate, up, n, NN_GELU_TANH);
+        break;
+    case NN_GELU_ERF:
+        middle_bf16_as(y, gate, up, n, NN_GELU_ERF);
+        break;
+    case NN_RELU:
+        middle_bf16_as(y, gate, up, n, NN_RELU);
+        break;
+    }
+}
+
+static float middle_s32(float *y, const int32_t *acc, const int32_t *zero, const float *scale, const float *bias,
+                        float row_scale, size_t up_at, size_t n, enum nn_activation activation, float top)
+{
+    switch (activation) {
+    case NN_SILU:
+        return middle_s32_as(y, acc, zero, scale, bias, row_scale, up_at, n, NN_SILU, top);
+    case NN_GELU_TANH:
+        return middle_s32_as(y, acc, zero, scale, bias, row_scale, up_at, n, NN_GELU_TANH, top);
+    case NN_GELU_ERF:
+        return middle_s32_as(y, acc, zero, scale, bias, row_scale, up_at, n, NN_GELU_ERF, top);
+    case NN_RELU:
+        break;
+    }
+    return middle_s32_as(y, acc, zero, scale, bias, row_scale, up_at, n, NN_RELU, top);
 }
 
 enum { PANEL_VECTORS = NN_PANEL / VN };
@@ -301,5 +407,6 @@ static void weigh(float *o, size_t ldo, const float *p, size_t ldp, const float 
 }
 
 const struct nn_kernels TABLE = {
-    rms_norm, layer_norm, add, rope, activate, to_bf16, to_u8, from_s32, scores, softmax, weigh, multiply,
+    rms_norm, layer_norm, add,     rope,  activate, to_bf16,     from_bf16,  to_u8,
+    from_s32, scores,     softmax, weigh, multiply, middle_bf16, middle_s32, to_u8_of,
 };

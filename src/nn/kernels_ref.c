@@ -74,15 +74,45 @@ static void to_bf16(uint16_t *y, const float *x, size_t n)
         y[i] = bf16_from_f32(x[i]);
 }
 
+static void from_bf16(float *y, const uint16_t *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = bf16_to_f32(x[i]);
+}
+
+static void to_u8_of(uint8_t *y, const float *x, size_t n, float top)
+{
+    float inverse = top > 0 ? 127.0f / top : 0;
+    for (size_t i = 0; i < n; i++)
+        y[i] = (uint8_t)((int)rintf(x[i] * inverse) + 128);
+}
+
 static float to_u8(uint8_t *y, const float *x, size_t n)
 {
     float top = 0;
     for (size_t i = 0; i < n; i++)
         top = fmaxf(top, fabsf(x[i]));
-    float inverse = top > 0 ? 127.0f / top : 0;
-    for (size_t i = 0; i < n; i++)
-        y[i] = (uint8_t)((int)rintf(x[i] * inverse) + 128);
+    to_u8_of(y, x, n, top);
     return top / 127.0f;
+}
+
+static void middle_bf16(uint16_t *y, const float *gate, const float *up, size_t n, enum nn_activation activation)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = bf16_from_f32(activation_of(gate[i], activation) * (up ? up[i] : 1.0f));
+}
+
+static float middle_s32(float *y, const int32_t *acc, const int32_t *zero, const float *scale, const float *bias,
+                        float row_scale, size_t up_at, size_t n, enum nn_activation activation, float top)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t j = i + up_at;
+        float gate = (float)(acc[i] - zero[i]) * (scale[i] * row_scale) + (bias ? bias[i] : 0);
+        float up = (float)(acc[j] - zero[j]) * (scale[j] * row_scale) + (bias ? bias[j] : 0);
+        y[i] = activation_of(gate, activation) * (up_at ? up : 1.0f);
+        top = fmaxf(top, fabsf(y[i]));
+    }
+    return top;
 }
 
 static void from_s32(float *y, const int32_t *acc, const int32_t *zero, const float *scale, float row_scale, size_t n)
@@ -126,5 +156,6 @@ static void weigh(float *o, size_t ldo, const float *p, size_t ldp, const float 
 }
 
 const struct nn_kernels nn_kernels_ref = {
-    rms_norm, layer_norm, add, rope, activate, to_bf16, to_u8, from_s32, scores, softmax, weigh, multiply,
+    rms_norm, layer_norm, add,     rope,  activate, to_bf16,     from_bf16,  to_u8,
+    from_s32, scores,     softmax, weigh, multiply, middle_bf16, middle_s32, to_u8_of,
 };

@@ -1,4 +1,4 @@
-/* Keys and values of one sequence, after rotation, in f32. */
+/* Keys and values of one sequence, after rotation, in the type that attention takes them in. */
 #include "base/mem.h"
 #include "nn_int.h"
 #include <assert.h>
@@ -14,15 +14,20 @@ enum trawl_status nn_kv_new(struct nn_kv **out, const struct nn_model *model, si
         return fail(TRAWL_UNSUPPORTED, "an encoder attends in both directions: it has no prefix to keep");
     if (tokens_max > c->positions)
         tokens_max = c->positions;
-    if (__builtin_mul_overflow(c->L * c->K * c->D, tokens_max, &n))
+    if (__builtin_mul_overflow(c->L * c->K * nn_head_width(c->D), tokens_max, &n))
         return fail(TRAWL_LIMIT, "keys and values of %zu tokens are too many", tokens_max);
     struct nn_kv *kv = mem_array(1, sizeof *kv);
     if (!kv)
         return mem_status();
     *kv = (struct nn_kv){.model = model, .tokens_max = tokens_max};
-    kv->k = mem_aligned(n, sizeof *kv->k);
-    kv->v = mem_aligned(n, sizeof *kv->v);
-    if (!kv->k || !kv->v) {
+    if (model->tiles) {
+        kv->tile_k = mem_array(n, sizeof *kv->tile_k);
+        kv->tile_v = mem_array(n, sizeof *kv->tile_v);
+    } else {
+        kv->k = mem_aligned(n, sizeof *kv->k);
+        kv->v = mem_aligned(n, sizeof *kv->v);
+    }
+    if (model->tiles ? !kv->tile_k || !kv->tile_v : !kv->k || !kv->v) {
         nn_kv_free(kv);
         return mem_status();
     }
@@ -47,6 +52,8 @@ void nn_kv_free(struct nn_kv *kv)
         return;
     free(kv->k);
     free(kv->v);
+    free(kv->tile_k);
+    free(kv->tile_v);
     free(kv);
 }
 

@@ -355,6 +355,7 @@ enum trawl_status nn_model_new(struct nn_model **out, const struct nn_source *so
     m->config = *source->config;
     m->source = *source;
     m->precision = precision;
+    m->tiles = precision == NN_F32 ? NULL : nn_tile_kernels();
     pthread_mutex_init(&m->head_lock, NULL);
     m->layers = mem_array(m->config.L, sizeof *m->layers);
     if (!m->layers) {

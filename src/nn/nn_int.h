@@ -43,6 +43,7 @@ struct nn_model {
     struct nn_config config;
     struct nn_source source;
     enum nn_precision precision;
+    const struct nn_tile_kernels *tiles; /* NULL: attention in f32 */
     struct linear_shape shape[NN_ROLES];
     struct layer *layers;
     float *position_embed, *type_embed, *embed_norm, *embed_norm_bias, *final_norm, *final_norm_bias;
@@ -66,7 +67,8 @@ MUST_USE enum trawl_status nn_head_prepare(struct nn_model *model);
 struct nn_kv {
     const struct nn_model *model;
     size_t tokens, tokens_max;
-    float *k, *v; /* (L, tokens_max, K*D) */
+    float *k, *v;              /* (L, tokens_max, K*D), or with tiles NULL, and ... */
+    uint16_t *tile_k, *tile_v; /* ... (L, K, tokens_max, nn_head_width(D)) */
 };
 
 /* What one thread needs. */
@@ -74,13 +76,16 @@ struct worker {
     struct matmul_exec *exec[NN_ROLES], *head;
     void *in;        /* (NN_TILE, widest K) in a role's type */
     float *in_scale; /* (NN_TILE) */
+    float *top;      /* (NN_TILE) largest entry of each row of mid */
     float *out;      /* (NN_TILE, widest N) f32 or s32 */
     float *mid;      /* (NN_TILE, F) */
     void *down;      /* (NN_TILE, F) in the type of DOWN */
     float *row, *row2;
-    float *rope;   /* (D) */
-    float *panels; /* (positions rounded up, D) packed keys of one head */
-    float *scores; /* (NN_QUERIES, positions rounded up) */
+    float *rope;               /* (D) */
+    float *panels;             /* (positions rounded up, D) packed keys of one head */
+    float *scores;             /* (NN_QUERIES, positions rounded up) */
+    uint16_t *tile_k, *tile_v; /* (positions rounded up, D rounded up) bf16, where tiles are used ... */
+    uint16_t *tile_p;          /* ... then panels is NULL */
 };
 
 struct attn_item {
@@ -90,9 +95,14 @@ struct attn_item {
 struct nn_run {
     struct nn_model *model;
     const struct nn_kernels *kernels;
+    const struct nn_tile_kernels *tiles; /* NULL: attention in f32 */
     size_t tokens_max, group_max, n_workers, bytes;
     struct worker *workers;
-    float *x, *qkv, *attn;       /* (group_max + NN_TILE, C), (.., qkv width), (.., H*D) */
+    float *x, *qkv, *attn; /* (group_max + NN_TILE, C), (.., qkv width), (.., H*D) */
+    /* With tiles, instead of qkv and attn: one plane of bf16 per head, q, k, v, each (plane_rows, nn_head_width(D)), so
+     * that a head's rows lie together; and (.., H*D) bf16. */
+    uint16_t *planes, *narrow_attn;
+    size_t plane_rows;
     uint32_t *position, *row_of; /* (group_max) */
     struct attn_item *items;
     size_t items_max;
@@ -102,12 +112,19 @@ struct nn_run {
     const struct nn_batch *batch;
     size_t first_row, end_row, first_token, T, tile, layer, n_items;
     float *hidden;
+    double attention_seconds; /* for benchmarks */
     /* the first failure of a worker */
     pthread_mutex_t lock;
     enum trawl_status status;
     char message[400];
 };
 
+/* A head's rows of the group: h counts query heads, then key heads, then value heads. */
+static inline uint16_t *nn_plane(const struct nn_run *run, size_t h, size_t token)
+{
+    size_t width = nn_head_width(run->model->config.D);
+    return run->planes + (h * run->plane_rows + token) * width;
+}
 void nn_run_fail(struct nn_run *run, enum trawl_status status);
 /* pool_fn over attention items times K/V heads. */
 void nn_attend(void *ctx, size_t begin, size_t end, size_t worker);
