@@ -267,7 +267,13 @@ struct trawl_eval_options {
     size_t size;
     /* judgements: a file, or the split of a BEIR folder */
     const char *qrels, *dataset, *split;
-    struct trawl_list run; /* files of runs */
+    struct trawl_list run; /* files of runs; and, or */
+    /* an index, searched in one or more modes with the judged queries of the dataset */
+    const char *index;
+    struct trawl_list mode, field;
+    const char *model, *precision, *save_run;
+    size_t k;
+    bool force;
     /* what is measured, and how */
     struct trawl_list measures, more_measures;
     bool complete, drop_self, judged_only;

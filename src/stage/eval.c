@@ -18,6 +18,17 @@ static const struct trawl_option rows[] = {
     OPT_STRING(options_t, split, "split", "NAME", "test", "which judgements of --dataset: qrels/NAME.tsv"),
     OPT_LIST(options_t, run, "run", "FILE",
              "run to score, TREC or JSON, also .gz; again for more runs, compared with the first"),
+    OPT_STRING(options_t, index, "index", "IDX", NULL,
+               "index to search with the judged queries of --dataset, and to score"),
+    OPT_LIST(options_t, mode, "mode", "MODE",
+             "how to search --index: auto, bm25, dense, hybrid; again for more to compare"),
+    OPT_LIST(options_t, field, "field", "NAME", "field of --index to search, where it has several of a kind"),
+    OPT_COUNT(options_t, k, "k", "N", "1000", "hits of each query of --index"),
+    OPT_STRING(options_t, model, "model", "M", NULL, "model of the queries (default: the one that made the field)"),
+    OPT_CHOICE(options_t, precision, "precision", "auto", "auto|f32|bf16|int8", "precision of encoding queries"),
+    OPT_FLAG(options_t, force, "force", "search although the model differs from the field's contract"),
+    OPT_STRING(options_t, save_run, "save-run", "FILE", NULL,
+               "keep the run of --index, JSON where it is named so, else TREC (several modes: FILE.MODE)"),
     OPT_LIST(options_t, measures, "measures", "LIST",
              "measures, separated by commas: trec_eval's or ir_measures' names, 'official', 'all' (default: "
              "nDCG@10,R@100,MRR@10,MAP)"),
@@ -58,7 +69,9 @@ const struct trawl_stage stage_eval = {
     .examples = "trawl eval --qrels qrels/test.tsv --run bm25.run\n"
                 "trawl eval --qrels qrels.txt --run bm25.run --measures ndcg_cut_10,recall_100,map --per-query\n"
                 "# is the second run better?\n"
-                "trawl eval --dataset scifact --run bm25.run --run hybrid.run --significance both\n",
+                "trawl eval --dataset scifact --run bm25.run --run hybrid.run --significance both\n"
+                "# search and score in one go\n"
+                "trawl eval --dataset scifact --index scifact.index --mode bm25 --mode hybrid\n",
     .options_bytes = sizeof(options_t),
     .options = rows,
     .n_options = sizeof rows / sizeof *rows,
@@ -96,8 +109,12 @@ static enum trawl_status read_qrels(struct qrels *qrels, const options_t *o)
 
 static enum trawl_status check_options(const options_t *o)
 {
-    if (o->run.n_items == 0)
-        return fail(TRAWL_USAGE, "a run is needed: --run FILE");
+    if (o->run.n_items == 0 && !o->index)
+        return fail(TRAWL_USAGE, "a run is needed: --run FILE, or --index IDX with --dataset FOLDER");
+    if (o->index && !o->dataset)
+        return fail(TRAWL_USAGE, "--index needs --dataset FOLDER, whose queries are searched");
+    if (!o->index && (o->mode.n_items || o->save_run))
+        return fail(TRAWL_USAGE, "--mode and --save-run go with --index");
     if (o->relevance == 0 || o->relevance > 1000000)
         return fail(TRAWL_USAGE, "--relevance must be a grade from 1 to 1000000");
     return TRAWL_OK;
@@ -221,14 +238,53 @@ static enum trawl_status list_measures(const char *path)
     return status;
 }
 
-static enum trawl_status score_all(struct scores *s, const options_t *o)
+/* Number of searches: one for each mode, one where none is named. */
+static size_t n_searches(const options_t *o)
 {
-    for (size_t i = 0; i < s->n_runs; i++) {
+    return !o->index ? 0 : o->mode.n_items ? o->mode.n_items : 1;
+}
+
+/* Only its scores are needed once a run is scored. */
+static enum trawl_status score_and_forget(struct scored_run *run, const struct scores *s, const options_t *o)
+{
+    TRY(score_run(run, s, o));
+    run_release(&run->run);
+    return TRAWL_OK;
+}
+
+static enum trawl_status score_files(struct scores *s, const options_t *o)
+{
+    for (size_t i = 0; i < o->run.n_items; i++) {
         s->runs[i].name = short_name(&o->run, i);
         TRY(run_read(&s->runs[i].run, o->run.items[i]));
-        TRY(score_run(&s->runs[i], s, o));
-        run_release(&s->runs[i].run); /* only its scores are needed from here on */
+        TRY(score_and_forget(&s->runs[i], s, o));
     }
+    return TRAWL_OK;
+}
+
+static enum trawl_status score_searches(struct scores *s, const options_t *o)
+{
+    struct queries queries;
+    enum trawl_status status = TRAWL_OK;
+    if (!o->index)
+        return TRAWL_OK;
+    TRY(queries_read(&queries, o->dataset, false));
+    for (size_t i = 0; i < n_searches(o) && status == TRAWL_OK; i++) {
+        struct scored_run *run = &s->runs[o->run.n_items + i];
+        const char *mode = o->mode.n_items ? o->mode.items[i] : "auto";
+        run->name = o->mode.n_items ? mode : o->index;
+        status = eval_search(&run->run, s->qrels, &queries, mode, o);
+        if (status == TRAWL_OK)
+            status = score_and_forget(run, s, o);
+    }
+    queries_release(&queries);
+    return status;
+}
+
+static enum trawl_status score_all(struct scores *s, const options_t *o)
+{
+    TRY(score_files(s, o));
+    TRY(score_searches(s, o));
     return strcmp(o->significance, "none") == 0 ? TRAWL_OK : compare_runs(s, o);
 }
 
@@ -267,7 +323,7 @@ enum trawl_status trawl_eval(const options_t *given, struct trawl_eval_report *r
     TRY_OUT(check_options(&o));
     TRY_OUT(parse_measures(&measures, &o));
     TRY_OUT(read_qrels(&qrels, &o));
-    s.n_runs = o.run.n_items;
+    s.n_runs = o.run.n_items + n_searches(&o);
     s.per_query = o.per_query;
     s.runs = mem_array(s.n_runs, sizeof *s.runs);
     if (!s.runs) {

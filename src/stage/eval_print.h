@@ -20,6 +20,10 @@ struct scores {
     bool per_query;
 };
 
+/* The run of searching options->index in a mode with the judged queries of options->dataset (eval_search.c). */
+MUST_USE enum trawl_status eval_search(struct run *run, const struct qrels *qrels, const struct queries *queries,
+                                       const char *mode, const struct trawl_eval_options *options);
+
 /* format: "table", "trec", "json" or "latex". */
 MUST_USE enum trawl_status eval_print(struct buf *out, const struct scores *scores, const char *format);
 

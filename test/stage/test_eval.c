@@ -200,6 +200,75 @@ static void wrong_use_is_told(void **state)
     buf_release(&out);
 }
 
+static void write_file(const char *folder, const char *name, const char *text)
+{
+    char path[16384];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void build_index(const char *corpus, const char *output)
+{
+    const struct trawl_stage *stage = trawl_stage_find("index");
+    struct trawl_index_options o;
+    struct trawl_index_report report;
+    trawl_options_init(&o, stage);
+    assert_int_equal(trawl_options_set(&o, stage, "corpus", corpus), TRAWL_OK);
+    assert_int_equal(trawl_options_set(&o, stage, "output", output), TRAWL_OK);
+    assert_int_equal(trawl_options_set(&o, stage, "bm25", "true"), TRAWL_OK);
+    if (trawl_index(&o, &report) != TRAWL_OK)
+        fail_msg("%s", trawl_message());
+    trawl_options_release(&o, stage);
+}
+
+/* The judged queries alone are searched; one that finds nothing counts 0. */
+static void a_dataset_is_searched_and_scored_in_one_go(void **state)
+{
+    char root[4096], sub[8192], index[8192], saved[8192];
+    struct buf out = {0};
+    (void)state;
+    scratch_path(root, (long)getpid(), "dataset");
+    snprintf(sub, sizeof sub, "%s/qrels", root);
+    snprintf(index, sizeof index, "%s/idx", root);
+    snprintf(saved, sizeof saved, "%s/saved.run", root);
+    assert_int_equal(file_make_folder(sub), TRAWL_OK);
+    write_file(root, "corpus.jsonl",
+               "{\"_id\": \"a\", \"text\": \"red apples\"}\n{\"_id\": \"b\", \"text\": "
+               "\"green pears and red plums\"}\n{\"_id\": \"c\", \"text\": \"stones\"}\n");
+    write_file(root, "queries.jsonl",
+               "{\"_id\": \"1\", \"text\": \"red\"}\n{\"_id\": \"2\", \"text\": "
+               "\"nothing of this\"}\n{\"_id\": \"3\", \"text\": \"stones\"}\n");
+    write_file(sub, "test.tsv", "query-id\tcorpus-id\tscore\n1\tb\t1\n2\tc\t1\n");
+    build_index(root, index);
+    begin();
+    set("dataset", root);
+    set("index", index);
+    set("save-run", saved);
+    set("measures", "RR,num_ret,num_q");
+    set("format", "trec");
+    if (run_stage(&out) != TRAWL_OK)
+        fail_msg("%s", trawl_message());
+    assert_string_equal(out.data, "RR\tall\t0.2500\nnum_ret\tall\t2\nnum_q\tall\t2\n");
+    begin();
+    set("dataset", root);
+    set("run", saved);
+    set("complete", "true");
+    set("measures", "RR");
+    set("format", "trec");
+    assert_int_equal(run_stage(&out), TRAWL_OK);
+    assert_string_equal(out.data, "RR\tall\t0.2500\n");
+    begin();
+    set("dataset", root);
+    set("index", index);
+    set("mode", "guess");
+    assert_int_equal(run_stage(&out), TRAWL_USAGE);
+    assert_int_equal(file_remove_tree(root), TRAWL_OK);
+    buf_release(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +279,7 @@ int main(void)
         cmocka_unit_test(bad_files_are_refused_with_their_line),
         cmocka_unit_test(beir_judgements_and_json_runs_are_read),
         cmocka_unit_test(wrong_use_is_told),
+        cmocka_unit_test(a_dataset_is_searched_and_scored_in_one_go),
     };
     trawl_set_log(silent, NULL);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
