@@ -23,6 +23,7 @@
 
 /* X(name, group): the subcommands in the order of --help. */
 #define COMMANDS(X)                                                                                                    \
+    X(tokenize, "make")                                                                                                \
     X(encode, "make")                                                                                                  \
     X(index, "make")                                                                                                   \
     X(delete, "make")                                                                                                  \

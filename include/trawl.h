@@ -113,7 +113,26 @@ TRAWL_API void trawl_set_log(trawl_log_fn fn, void *ctx);
  * does the whole job from files to files. The rows of struct trawl_stage are made in src/stage/.
  */
 
-/* ---- tokenize ---- */
+/* ---- tokenize: texts to ids and back ---- */
+
+/* Texts to ids and back, JSON lines to JSON lines, in their order. */
+struct trawl_tokenize_options {
+    size_t size;
+    const char *model;         /* folder, GGUF file or name; a folder with only a tokenizer.json will do */
+    bool parse_special;        /* strings of special tokens become their ids; else they are text */
+    bool add_special;          /* add what the tokenizer puts around a text ([CLS] .. [SEP], BOS) */
+    bool decode, skip_special; /* {"ids"} to {"text"}; without special tokens */
+    bool chat;                 /* {"messages","tools","add_generation_prompt"} to {"text","ids"} */
+    const char *chat_template; /* name of a template instead of the model's own */
+    bool strict;               /* refuse text that is not UTF-8 */
+    const char *input, *output;
+};
+struct trawl_tokenize_report {
+    size_t n_texts, n_tokens, n_empty;
+    size_t n_repaired; /* texts with malformed UTF-8, replaced by U+FFFD */
+};
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_tokenize(const struct trawl_tokenize_options *options,
+                                                          struct trawl_tokenize_report *report);
 
 /* ---- score: log-probabilities of tokens ---- */
 struct trawl_score_options {

@@ -8,6 +8,7 @@
 
 /* X(name), in the order of the lines through the house. */
 #define STAGE_LIST(X)                                                                                                  \
+    X(tokenize)                                                                                                        \
     X(score)                                                                                                           \
     X(generate)                                                                                                        \
     X(encode)                                                                                                          \

@@ -13,6 +13,8 @@ struct chat_template; /* a const row */
 MUST_USE enum trawl_status chat_find_text(const struct chat_template **t, const char *jinja, size_t n);
 MUST_USE enum trawl_status chat_find_name(const struct chat_template **t, const char *name);
 const char *chat_name(const struct chat_template *t);
+/* "smollm2|qwen2.5|...", for option tables. */
+const char *chat_names(void);
 /* messages: array of {"role","content",...}; tools: array or NULL. Same text as transformers' apply_chat_template. */
 MUST_USE enum trawl_status chat_render(const struct chat_template *t, struct buf *out, const json_t *messages,
                                        const json_t *tools, bool add_generation_prompt);

@@ -61,6 +61,11 @@ enum trawl_status ids_reserve(struct ids *ids, size_t more)
     return mem_grow((void **)&ids->ids, &ids->cap, ids->n + more, sizeof *ids->ids);
 }
 
+enum trawl_status ids_append(struct ids *ids, uint32_t id)
+{
+    return ids_push(ids, id);
+}
+
 void ids_release(struct ids *ids)
 {
     free(ids->ids);

@@ -46,6 +46,7 @@ struct ids {
     size_t n, cap;
 };
 void ids_release(struct ids *ids);
+MUST_USE enum trawl_status ids_append(struct ids *ids, uint32_t id);
 
 /* Appends the ids of `text` (n bytes, made valid UTF-8 by replacement) to *out. Scratch may be NULL (then it
  * allocates). */
