@@ -5,7 +5,7 @@
 
 static void note(const struct trawl_index_report *r)
 {
-    char rows[64] = "", replaced[64] = "", invalid[256] = "";
+    char rows[64] = "", replaced[64] = "", invalid[256] = "", cut[64] = "", resumed[64] = "";
     if (r->n_rows != r->n_documents)
         snprintf(rows, sizeof rows, " in %" PRIu64 " passages", r->n_rows);
     if (r->n_replaced)
@@ -13,9 +13,13 @@ static void note(const struct trawl_index_report *r)
     if (r->n_invalid_utf8)
         snprintf(invalid, sizeof invalid, ", %" PRIu64 " with invalid UTF-8 (first: line %" PRIu64 ", '%s')",
                  r->n_invalid_utf8, r->first_invalid_line, r->first_invalid_id);
-    cmd_note("%" PRIu64 " documents%s%s, %" PRIu64 " empty%s; index of %" PRIu64 " documents, %" PRIu64
+    if (r->n_cut)
+        snprintf(cut, sizeof cut, ", %" PRIu64 " cut at the maximum length", r->n_cut);
+    if (r->n_resumed)
+        snprintf(resumed, sizeof resumed, ", %" PRIu64 " encoded by an earlier run", r->n_resumed);
+    cmd_note("%" PRIu64 " documents%s%s, %" PRIu64 " empty%s%s%s; index of %" PRIu64 " documents, %" PRIu64
              " segment%s, %.1f MB; %.1f s",
-             r->n_documents, rows, replaced, r->n_empty, invalid, r->n_total, r->n_segments,
+             r->n_documents, rows, replaced, r->n_empty, cut, resumed, invalid, r->n_total, r->n_segments,
              r->n_segments == 1 ? "" : "s", (double)r->index_bytes / 1e6, r->seconds);
 }
 

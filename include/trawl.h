@@ -214,6 +214,10 @@ struct trawl_index_options {
     double k1, b;
     struct trawl_list dense, model, vectors; /* names of fields; models; files of vectors */
     const char *dense_format;
+    /* how models encode; NULL and 0: as the model's own contract says */
+    const char *precision, *pooling, *attention, *normalize, *prompt, *query_prompt, *too_long;
+    size_t max_length, dims;
+    bool append_eos;
     /* passages */
     size_t split, overlap;
     size_t memory;
@@ -222,6 +226,7 @@ struct trawl_index_report {
     uint64_t n_documents, n_replaced; /* given, of these already there */
     uint64_t n_rows;                  /* passages where documents are split */
     uint64_t n_empty, n_invalid_utf8;
+    uint64_t n_cut, n_resumed;   /* texts cut at a model's maximum; vectors taken from an interrupted run */
     uint64_t first_invalid_line; /* 0: none */
     char first_invalid_id[128];
     uint64_t n_total;     /* documents of the index now */

@@ -5,6 +5,7 @@
 #include "base/opt.h"
 #include "data/vectors.h"
 #include "index/index.h"
+#include "embed.h"
 #include "passages.h"
 #include "stages.h"
 #include "text/analyzer.h"
@@ -24,6 +25,9 @@ static const struct trawl_option rows[] = {
     OPT_FLAG(options_t, append, "append", "add to the index; documents whose id it has are replaced"),
     OPT_FLAG(options_t, bm25, "bm25", "make a BM25 field (also without this where no dense field is asked for)"),
     OPT_LIST(options_t, dense, "dense", "NAME", "make a dense field of this name; again for more fields"),
+    OPT_LIST(options_t, model, "model", "M",
+             "model that makes the vectors of a dense field: folder, GGUF file or name; with --append the index's own "
+             "unless given"),
     OPT_LIST(options_t, vectors, "vectors", "V",
              "vectors of the documents for a dense field: .npy in the corpus's order, or .vecs and .jsonl with ids"),
     OPT_CHOICE(options_t, analyzer, "analyzer", "english",
@@ -35,6 +39,17 @@ static const struct trawl_option rows[] = {
     OPT_NUMBER(options_t, b, "b", "X", "0.4", "BM25's b for searches of this index"),
     OPT_CHOICE(options_t, dense_format, "dense-format", "f32", "f32|bf16|int8",
                "how vectors are stored for the search; f32 rows are kept beside bf16 and int8 for rescoring"),
+    OPT_CHOICE(options_t, precision, "precision", "auto", "auto|f32|bf16|int8", "precision of the model's arithmetic"),
+    OPT_CHOICE(options_t, pooling, "pooling", NULL, "last|mean|weighted-mean|first",
+               "how token states become a vector"),
+    OPT_CHOICE(options_t, attention, "attention", NULL, "causal|bidirectional", "attention of the model"),
+    OPT_CHOICE(options_t, normalize, "normalize", NULL, "l2|none", "normalisation of vectors"),
+    OPT_STRING(options_t, prompt, "prompt", "TEXT", NULL, "text put in front of documents"),
+    OPT_STRING(options_t, query_prompt, "query-prompt", "TEXT", NULL, "text that searches put in front of queries"),
+    OPT_COUNT(options_t, max_length, "max-length", "N", NULL, "tokens of a text; what is beyond is cut off"),
+    OPT_COUNT(options_t, dims, "dims", "N", NULL, "keep the first N numbers of vectors (Matryoshka)"),
+    OPT_FLAG(options_t, append_eos, "append-eos", "put the model's end-of-text token behind every text"),
+    OPT_CHOICE(options_t, too_long, "too-long", "cut", "cut|refuse", "what becomes of a text beyond the maximum"),
     OPT_COUNT(options_t, split, "split", "TOKENS", "0",
               "split documents into passages of so many words, each searched by itself; 0: whole documents"),
     OPT_COUNT(options_t, overlap, "overlap", "TOKENS", "0", "words that a passage shares with the one before it"),
@@ -51,12 +66,18 @@ const struct trawl_stage stage_index = {
     .name = "index",
     .summary = "make an index of a corpus, or add to one",
     .details =
-        "Without --bm25, --dense and --vectors the index gets a BM25 field. Nothing is seen by searches before the "
+        "Without --bm25, --dense, --model and --vectors the index gets a BM25 field. Several dense fields are named in "
+        "order by --dense; those made by --model come first, then those of --vectors. Nothing is seen by searches "
+        "before the "
         "whole corpus is in; a run that fails or is killed leaves the index as it was. Empty documents are kept and "
         "count in BM25's statistics.\n\n"
         "With --append the fields are those of the index; a field made from --vectors needs the vectors of the new "
-        "documents.",
+        "documents. An interrupted run with --model leaves what was encoded in the folder (resume.NAME); the same "
+        "command "
+        "goes on from there and makes the same index.",
     .examples = "trawl index --corpus scifact --output scifact.idx\n"
+                "# BM25 and a dense field, for hybrid search\n"
+                "trawl index --corpus scifact --output idx --bm25 --dense minilm --model minilm\n"
                 "# vectors made elsewhere, beside BM25\n"
                 "trawl index --corpus corpus.jsonl --output idx --bm25 --dense mini --vectors corpus.npy\n"
                 "# passages of 200 words, 50 of them shared\n"
@@ -117,6 +138,21 @@ static enum trawl_status given_row(struct given *g, const struct document *doc, 
 
 /* ---- the job ---- */
 
+/* Documents that wait for their vectors. Texts stand one behind the other in `text`. */
+struct batch {
+    struct buf text; /* ids, titles, texts, joined texts; each with a NUL behind it */
+    struct batch_document {
+        size_t id, title, text, id_bytes, title_bytes, text_bytes; /* places in `text` */
+        size_t first_row, n_rows;
+    } * documents;
+    struct index_passage *rows;
+    size_t *joined;            /* (n_rows) where a row's joined text begins */
+    struct text_view *views;   /* (n_rows) */
+    const float **row_vectors; /* (n_rows, n_fields) */
+    size_t n, cap, n_rows, rows_cap, joined_cap, views_cap, vectors_cap;
+};
+enum { BATCH_ROWS = 64, BATCH_BYTES = 4 << 20 };
+
 struct job {
     const options_t *o;
     struct trawl_index_report *report;
@@ -124,15 +160,22 @@ struct job {
     struct index_writer *writer;
     struct index_field *fields;
     size_t n_fields;
-    struct given *given; /* (n_given), of the last n_given fields */
-    size_t n_given;
     struct index_settings settings;
+    /* dense fields: which are made by models, which from given vectors */
+    struct embed *embeds; /* (n_embeds) */
+    struct given *given;  /* (n_given) */
+    size_t n_embeds, n_given;
+    size_t *embed_field, *given_field; /* numbers of their fields */
     struct passages passages;
-    struct buf joined;
-    struct index_passage *rows;
-    size_t rows_cap;
-    const float **vectors; /* (n_fields) */
+    struct batch batch;
 };
+
+/* ---- fields of a new index ---- */
+
+static enum index_vector_format vector_format(const char *name)
+{
+    return strcmp(name, "int8") == 0 ? INDEX_VEC_INT8 : strcmp(name, "bf16") == 0 ? INDEX_VEC_BF16 : INDEX_VEC_F32;
+}
 
 static enum trawl_status name_field(struct index_field *f, const options_t *o, size_t i, size_t n)
 {
@@ -142,58 +185,103 @@ static enum trawl_status name_field(struct index_field *f, const options_t *o, s
     if (strlen(name) >= sizeof f->name)
         return fail(TRAWL_USAGE, "the name of field '%s' is longer than %zu bytes", name, sizeof f->name - 1);
     memcpy(f->name, name, strlen(name) + 1);
+    f->format = vector_format(o->dense_format);
     return TRAWL_OK;
-}
-
-static enum index_vector_format vector_format(const char *name)
-{
-    return strcmp(name, "int8") == 0 ? INDEX_VEC_INT8 : strcmp(name, "bf16") == 0 ? INDEX_VEC_BF16 : INDEX_VEC_F32;
 }
 
 static enum trawl_status open_given(struct job *j)
 {
-    j->given = mem_array(j->o->vectors.n_items, sizeof *j->given);
-    if (!j->given)
+    size_t n = j->o->vectors.n_items;
+    j->given = mem_array(n, sizeof *j->given);
+    j->given_field = mem_array(n, sizeof *j->given_field);
+    if (!j->given || !j->given_field)
         return mem_status();
-    for (; j->n_given < j->o->vectors.n_items; j->n_given++)
-        TRY(given_open(&j->given[j->n_given], j->o->vectors.items[j->n_given]));
+    while (j->n_given < n) {
+        const char *path = j->o->vectors.items[j->n_given];
+        TRY(given_open(&j->given[j->n_given++], path));
+    }
     return TRAWL_OK;
 }
 
-static void describe_given(struct index_field *f, const struct given *g, const options_t *o)
+static void describe_given(struct index_field *f, const struct given *g)
 {
     f->kind = INDEX_DENSE;
     f->D = g->file.D;
-    f->format = vector_format(o->dense_format);
     f->from_vectors = true;
     f->has_contract = g->file.has_contract;
     f->document = g->file.document;
     f->query = g->file.query;
 }
 
+static struct encoder_options encoder_options(const options_t *o)
+{
+    return (struct encoder_options){.precision = o->precision,
+                                    .refuse_long = o->too_long && strcmp(o->too_long, "refuse") == 0};
+}
+
+static enum trawl_status open_embed(struct job *j, size_t i, struct index_field *f)
+{
+    const options_t *o = j->o;
+    struct embed_options options = {.encoder = encoder_options(o),
+                                    .choices = {.pooling = o->pooling,
+                                                .attention = o->attention,
+                                                .normalize = o->normalize,
+                                                .join = o->join,
+                                                .prompt = o->prompt,
+                                                .prompt_pooled = -1,
+                                                .special_pooled = -1,
+                                                .append_eos = o->append_eos ? 1 : -1,
+                                                .max_length = o->max_length,
+                                                .dims = o->dims},
+                                    .query_prompt = o->query_prompt};
+    j->n_embeds = i + 1;
+    return embed_open(&j->embeds[i], o->model.items[i], &options, f);
+}
+
 static enum trawl_status make_fields(struct job *j)
 {
     const options_t *o = j->o;
-    size_t n_dense = o->vectors.n_items;
-    bool lexical = o->bm25 || n_dense == 0;
+    size_t n_models = o->model.n_items, n_dense = n_models + o->vectors.n_items;
     if (o->dense.n_items > n_dense)
-        return fail(TRAWL_USAGE, "the dense field '%s' needs --vectors", o->dense.items[n_dense]);
+        return fail(TRAWL_USAGE, "the dense field '%s' needs --model or --vectors", o->dense.items[n_dense]);
     j->fields = mem_array(n_dense + 1, sizeof *j->fields);
-    if (!j->fields)
+    j->embeds = mem_array(n_models, sizeof *j->embeds);
+    j->embed_field = mem_array(n_models, sizeof *j->embed_field);
+    if (!j->fields || !j->embeds || !j->embed_field)
         return mem_status();
-    if (lexical) {
+    if (o->bm25 || n_dense == 0) {
         struct index_field *f = &j->fields[j->n_fields++];
-        f->kind = INDEX_LEXICAL;
-        f->k1 = o->k1;
-        f->b = o->b;
-        snprintf(f->name, sizeof f->name, "bm25");
+        *f = (struct index_field){.name = "bm25", .kind = INDEX_LEXICAL, .k1 = o->k1, .b = o->b};
         snprintf(f->analyzer, sizeof f->analyzer, "%s", o->analyzer);
     }
     for (size_t i = 0; i < n_dense; i++) {
-        struct index_field *f = &j->fields[j->n_fields++];
-        describe_given(f, &j->given[i], o);
+        struct index_field *f = &j->fields[j->n_fields];
         TRY(name_field(f, o, i, n_dense));
+        if (i < n_models) {
+            j->embed_field[i] = j->n_fields++;
+            TRY(open_embed(j, i, f));
+        } else {
+            j->given_field[i - n_models] = j->n_fields++;
+            describe_given(f, &j->given[i - n_models]);
+        }
     }
+    return TRAWL_OK;
+}
+
+/* How title and text are joined: what is asked for, else what the models' contracts say, else a space. */
+static enum trawl_status choose_join(struct job *j)
+{
+    const char *join = j->o->join;
+    for (size_t i = 0; i < j->n_fields; i++) {
+        const struct index_field *f = &j->fields[i];
+        if (f->kind != INDEX_DENSE || !f->has_contract || !f->document.join[0])
+            continue;
+        if (join && strcmp(join, f->document.join) != 0)
+            return fail(TRAWL_MISMATCH, "field '%s' wants title and text joined by '%s', not by '%s'", f->name,
+                        f->document.join, join);
+        join = f->document.join;
+    }
+    snprintf(j->settings.join, sizeof j->settings.join, "%s", join ? join : "space");
     return TRAWL_OK;
 }
 
@@ -201,39 +289,62 @@ static enum trawl_status open_new(struct job *j)
 {
     const options_t *o = j->o;
     TRY(make_fields(j));
+    TRY(choose_join(j));
     j->settings.split = o->split;
     j->settings.overlap = o->overlap;
-    snprintf(j->settings.join, sizeof j->settings.join, "%s", o->join ? o->join : "space");
     struct index_writer_options options = {.memory_bytes = o->memory, .settings = j->settings};
     return index_writer_open(&j->writer, o->output, j->fields, j->n_fields, &options);
 }
 
-/* The vectors given must be those of the fields made from vectors, in order or by name. */
-static enum trawl_status match_given(struct job *j, const struct index *ix)
+/* ---- fields of an index that is appended to ---- */
+
+static enum trawl_status match_given(struct job *j, size_t field, size_t i)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < index_n_fields(ix); i++) {
-        const struct index_field *f = index_field(ix, i);
-        if (f->kind != INDEX_DENSE)
-            continue;
-        if (n >= j->n_given)
-            return fail(TRAWL_USAGE,
-                        "field '%s' of '%s' was made from vectors: give those of the new documents (--vectors)",
-                        f->name, j->o->output);
-        const struct given *g = &j->given[n];
-        if (n < j->o->dense.n_items && strcmp(j->o->dense.items[n], f->name) != 0)
-            return fail(TRAWL_USAGE, "field %zu of vectors in '%s' is '%s', not '%s'", n + 1, j->o->output, f->name,
-                        j->o->dense.items[n]);
-        if (g->file.D != f->D)
-            return fail(TRAWL_MISMATCH, "'%s' has vectors of %zu numbers, field '%s' of '%s' %zu", g->path, g->file.D,
-                        f->name, j->o->output, f->D);
-        if (f->has_contract && g->file.has_contract)
-            TRY(contract_check(&f->document, &g->file.document, g->path));
-        n++;
+    const struct index_field *f = &j->fields[field];
+    if (i >= j->n_given)
+        return fail(TRAWL_USAGE,
+                    "field '%s' of '%s' was made from vectors: give those of the new documents (--vectors)", f->name,
+                    j->o->output);
+    const struct given *g = &j->given[i];
+    j->given_field[i] = field;
+    if (g->file.D != f->D)
+        return fail(TRAWL_MISMATCH, "'%s' has vectors of %zu numbers, field '%s' of '%s' %zu", g->path, g->file.D,
+                    f->name, j->o->output, f->D);
+    return f->has_contract && g->file.has_contract ? contract_check(&f->document, &g->file.document, g->path)
+                                                   : TRAWL_OK;
+}
+
+static enum trawl_status match_model(struct job *j, size_t field)
+{
+    size_t i = j->n_embeds++;
+    const char *model = i < j->o->model.n_items ? j->o->model.items[i] : NULL;
+    struct encoder_options options = encoder_options(j->o);
+    j->embed_field[i] = field;
+    return embed_open_append(&j->embeds[i], model, &options, &j->fields[field], j->o->output);
+}
+
+static enum trawl_status match_fields(struct job *j, const struct index *ix)
+{
+    const options_t *o = j->o;
+    size_t n_given = 0;
+    j->n_fields = index_n_fields(ix);
+    j->fields = mem_array(j->n_fields, sizeof *j->fields);
+    j->embeds = mem_array(j->n_fields, sizeof *j->embeds);
+    j->embed_field = mem_array(j->n_fields, sizeof *j->embed_field);
+    if (!j->fields || !j->embeds || !j->embed_field)
+        return mem_status();
+    for (size_t i = 0; i < j->n_fields; i++) {
+        j->fields[i] = *index_field(ix, i);
+        if (j->fields[i].kind == INDEX_DENSE)
+            TRY(j->fields[i].from_vectors ? match_given(j, i, n_given++) : match_model(j, i));
     }
-    if (n < j->n_given)
-        return fail(TRAWL_USAGE, "'%s' has %zu fields made from vectors, %zu files of vectors are given", j->o->output,
-                    n, j->n_given);
+    if (n_given < j->n_given || j->n_embeds < o->model.n_items)
+        return fail(TRAWL_USAGE, "'%s' has %zu fields made from vectors and %zu made by models; %zu and %zu are given",
+                    o->output, n_given, j->n_embeds, j->n_given, o->model.n_items);
+    for (size_t i = 0; i < o->dense.n_items; i++) {
+        size_t field;
+        TRY(index_find_field(ix, &field, INDEX_DENSE, o->dense.items[i]));
+    }
     return TRAWL_OK;
 }
 
@@ -244,13 +355,12 @@ static enum trawl_status open_append(struct job *j)
     TRY(index_writer_open(&j->writer, o->output, NULL, 0, &options));
     const struct index *ix = index_writer_base(j->writer);
     j->settings = *index_settings(ix);
-    j->n_fields = index_n_fields(ix);
     if (o->join && strcmp(o->join, j->settings.join) != 0)
         return fail(TRAWL_MISMATCH, "'%s' was made with --join %s, not %s", o->output, j->settings.join, o->join);
     if ((o->split && o->split != j->settings.split) || (o->overlap && o->overlap != j->settings.overlap))
         return fail(TRAWL_MISMATCH, "'%s' was made with --split %zu --overlap %zu", o->output, j->settings.split,
                     j->settings.overlap);
-    return match_given(j, ix);
+    return match_fields(j, ix);
 }
 
 static enum trawl_status open_job(struct job *j)
@@ -264,53 +374,111 @@ static enum trawl_status open_job(struct job *j)
     TRY(o->append ? open_append(j) : open_new(j));
     struct corpus_options options = {.format = o->format, .join = j->settings.join, .strict = o->strict};
     TRY(corpus_open(&j->corpus, o->corpus, &options));
-    j->vectors = mem_array(j->n_fields, sizeof *j->vectors);
-    return j->vectors ? TRAWL_OK : mem_status();
-}
-
-/* The rows of a document: their joined texts stand one behind the other in j->joined. */
-static enum trawl_status make_rows(struct job *j, const struct document *doc, size_t *n)
-{
-    struct passage whole = {0, doc->text_bytes}, *passages = &whole;
-    *n = 1;
-    if (j->settings.split) {
-        TRY(passages_cut(&j->passages, doc->text, doc->text_bytes, j->settings.split, j->settings.overlap));
-        passages = j->passages.items;
-        *n = j->passages.n;
-    }
-    TRY(mem_grow((void **)&j->rows, &j->rows_cap, *n, sizeof *j->rows));
-    buf_reset(&j->joined);
-    for (size_t i = 0; i < *n; i++) {
-        struct document part = *doc;
-        size_t begin = j->joined.n;
-        part.text = doc->text + passages[i].begin;
-        part.text_bytes = passages[i].end - passages[i].begin;
-        TRY(document_join(&j->joined, &part, j->settings.join));
-        j->rows[i] = (struct index_passage){.joined_bytes = j->joined.n - begin,
-                                            .begin = (uint32_t)passages[i].begin,
-                                            .end = (uint32_t)passages[i].end,
-                                            .vectors = j->vectors};
-    }
-    for (size_t i = 0, at = 0; i < *n; at += j->rows[i++].joined_bytes)
-        j->rows[i].joined = j->joined.data + at;
+    for (size_t i = 0; i < j->n_embeds; i++)
+        TRY(embed_start(&j->embeds[i], o->output, j->fields[j->embed_field[i]].name));
     return TRAWL_OK;
 }
 
-static enum trawl_status index_document_rows(struct job *j, const struct document *doc)
+/* ---- documents to rows ---- */
+
+static enum trawl_status keep_text(struct batch *b, const char *text, size_t n, size_t *at)
 {
-    size_t n;
-    if (doc->text_bytes > UINT32_MAX)
-        return fail(TRAWL_LIMIT, "document '%s' is larger than 4 GB", doc->id);
-    for (size_t i = 0; i < j->n_given; i++)
-        TRY(given_row(&j->given[i], doc, &j->vectors[j->n_fields - j->n_given + i]));
-    TRY(make_rows(j, doc, &n));
-    return index_add_passages(j->writer, doc, j->rows, n);
+    *at = b->text.n;
+    TRY(buf_append(&b->text, text, n));
+    return buf_append(&b->text, "", 1);
+}
+
+static enum trawl_status add_row(struct job *j, const struct document *doc, struct passage passage)
+{
+    struct batch *b = &j->batch;
+    struct document part = *doc;
+    TRY(mem_grow((void **)&b->rows, &b->rows_cap, b->n_rows + 1, sizeof *b->rows));
+    TRY(mem_grow((void **)&b->joined, &b->joined_cap, b->n_rows + 1, sizeof *b->joined));
+    size_t begin = b->joined[b->n_rows] = b->text.n;
+    part.text += passage.begin;
+    part.text_bytes = passage.end - passage.begin;
+    TRY(document_join(&b->text, &part, j->settings.join));
+    b->rows[b->n_rows++] = (struct index_passage){
+        .joined_bytes = b->text.n - begin, .begin = (uint32_t)passage.begin, .end = (uint32_t)passage.end};
+    return buf_append(&b->text, "", 1);
+}
+
+static enum trawl_status add_to_batch(struct job *j, const struct document *doc)
+{
+    struct batch *b = &j->batch;
+    TRY(mem_grow((void **)&b->documents, &b->cap, b->n + 1, sizeof *b->documents));
+    struct batch_document *d = &b->documents[b->n++];
+    *d = (struct batch_document){.id_bytes = doc->id_bytes,
+                                 .title_bytes = doc->title_bytes,
+                                 .text_bytes = doc->text_bytes,
+                                 .first_row = b->n_rows};
+    TRY(keep_text(b, doc->id, doc->id_bytes, &d->id));
+    TRY(keep_text(b, doc->title, doc->title_bytes, &d->title));
+    TRY(keep_text(b, doc->text, doc->text_bytes, &d->text));
+    if (j->settings.split) {
+        TRY(passages_cut(&j->passages, doc->text, doc->text_bytes, j->settings.split, j->settings.overlap));
+        for (size_t i = 0; i < j->passages.n; i++)
+            TRY(add_row(j, doc, j->passages.items[i]));
+    } else {
+        TRY(add_row(j, doc, (struct passage){0, doc->text_bytes}));
+    }
+    d->n_rows = b->n_rows - d->first_row;
+    return TRAWL_OK;
+}
+
+/* ---- rows into the index ---- */
+
+static struct document batch_document(const struct batch *b, size_t i)
+{
+    const struct batch_document *d = &b->documents[i];
+    const char *text = b->text.data;
+    return (struct document){text + d->id, text + d->title, text + d->text, d->id_bytes, d->title_bytes, d->text_bytes};
+}
+
+static enum trawl_status fill_vectors(struct job *j)
+{
+    struct batch *b = &j->batch;
+    for (size_t e = 0; e < j->n_embeds; e++) {
+        size_t field = j->embed_field[e], D = j->fields[field].D;
+        const float *rows_out = NULL;
+        TRY(embed_rows(&j->embeds[e], &rows_out, b->views, b->n_rows));
+        for (size_t r = 0; r < b->n_rows; r++)
+            b->row_vectors[r * j->n_fields + field] = rows_out + r * D;
+    }
+    for (size_t g = 0; g < j->n_given; g++)
+        for (size_t i = 0; i < b->n; i++) {
+            struct document doc = batch_document(b, i);
+            TRY(given_row(&j->given[g], &doc,
+                          &b->row_vectors[b->documents[i].first_row * j->n_fields + j->given_field[g]]));
+        }
+    return TRAWL_OK;
+}
+
+static enum trawl_status flush_batch(struct job *j)
+{
+    struct batch *b = &j->batch;
+    TRY(mem_grow((void **)&b->views, &b->views_cap, b->n_rows, sizeof *b->views));
+    TRY(mem_grow((void **)&b->row_vectors, &b->vectors_cap, b->n_rows * j->n_fields, sizeof *b->row_vectors));
+    for (size_t r = 0; r < b->n_rows; r++) {
+        b->rows[r].joined = b->text.data + b->joined[r];
+        b->rows[r].vectors = b->row_vectors + r * j->n_fields;
+        b->views[r] = (struct text_view){b->rows[r].joined, b->rows[r].joined_bytes};
+    }
+    TRY(fill_vectors(j));
+    for (size_t i = 0; i < b->n; i++) {
+        struct document doc = batch_document(b, i);
+        TRY(index_add_passages(j->writer, &doc, b->rows + b->documents[i].first_row, b->documents[i].n_rows));
+    }
+    b->n = b->n_rows = 0;
+    buf_reset(&b->text);
+    return TRAWL_OK;
 }
 
 static enum trawl_status read_corpus(struct job *j)
 {
     struct progress progress;
     uint64_t done, total;
+    size_t batch_rows = j->n_embeds ? BATCH_ROWS : 1;
     enum trawl_status status = TRAWL_OK;
     corpus_position(j->corpus, &done, &total);
     progress_begin(&progress, "indexing", total, "B");
@@ -319,10 +487,17 @@ static enum trawl_status read_corpus(struct job *j)
         status = corpus_next(j->corpus, &doc);
         if (status || !doc.id)
             break;
-        status = index_document_rows(j, &doc);
+        if (doc.text_bytes > UINT32_MAX)
+            status = fail(TRAWL_LIMIT, "document '%s' is larger than 4 GB", doc.id);
+        if (!status)
+            status = add_to_batch(j, &doc);
+        if (!status && (j->batch.n_rows >= batch_rows || j->batch.text.n >= BATCH_BYTES))
+            status = flush_batch(j);
         corpus_position(j->corpus, &done, &total);
         progress_set(&progress, done);
     }
+    if (!status)
+        status = flush_batch(j);
     progress_end(&progress);
     return status;
 }
@@ -349,6 +524,10 @@ static void report_counts(struct job *j)
     r->n_rows = w->rows;
     r->n_empty = c->empty;
     r->n_invalid_utf8 = c->invalid_utf8;
+    for (size_t i = 0; i < j->n_embeds; i++) {
+        r->n_cut += j->embeds[i].cut;
+        r->n_resumed += j->embeds[i].resumed;
+    }
     r->first_invalid_line = c->first_invalid_line;
     memcpy(r->first_invalid_id, c->first_invalid_id, sizeof r->first_invalid_id);
 }
@@ -375,18 +554,20 @@ static enum trawl_status report_index(struct trawl_index_report *r, const char *
     return TRAWL_OK;
 }
 
-static void close_job(struct job *j)
+static void close_job(struct job *j, bool done)
 {
+    for (size_t i = 0; i < j->n_embeds; i++)
+        embed_close(&j->embeds[i], done);
     index_abort(&j->writer);
     corpus_close(j->corpus);
-    for (size_t i = 0; j->given && i < j->o->vectors.n_items; i++)
+    for (size_t i = 0; i < j->n_given; i++)
         given_close(&j->given[i]);
     passages_release(&j->passages);
-    buf_release(&j->joined);
-    free(j->given);
-    free(j->fields);
-    free(j->rows);
-    free(j->vectors);
+    void *memory[] = {j->given,           j->given_field, j->embeds,       j->embed_field, j->fields,
+                      j->batch.documents, j->batch.rows,  j->batch.joined, j->batch.views, j->batch.row_vectors};
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        free(memory[i]);
+    buf_release(&j->batch.text);
 }
 
 static double now(void)
@@ -416,7 +597,7 @@ enum trawl_status trawl_index(const struct trawl_index_options *given, struct tr
         report_counts(&j);
         status = index_commit(&j.writer);
     }
-    close_job(&j);
+    close_job(&j, status == TRAWL_OK);
     if (!status && o.merge)
         status = index_merge(o.output);
     if (!status)
