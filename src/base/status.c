@@ -28,7 +28,7 @@ const char *trawl_status_text(enum trawl_status status)
     return i < sizeof texts / sizeof *texts ? texts[i] : "unknown status";
 }
 
-enum trawl_status fail(enum trawl_status code, const char *format, ...)
+enum trawl_status(fail)(enum trawl_status code, const char *format, ...)
 {
     char text[sizeof message]; /* the arguments may point into the present message */
     va_list args;
