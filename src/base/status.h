@@ -27,9 +27,6 @@
  * of that name.)
  */
 enum trawl_status(fail)(enum trawl_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
-#ifdef __clang_analyzer__ /* it cannot know that a failure is what was passed */
-#define fail(code, ...) (code)
-#endif
 /* The same with ": <strerror(errno)>" appended; code IO, or NOMEM where errno says so. */
 enum trawl_status fail_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Puts "<context>: " before the message of a failure that is being passed on; returns `code`. */
