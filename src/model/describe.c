@@ -285,6 +285,23 @@ enum trawl_status model_describe(json_t **out, const char *path_or_name, bool ve
     return status;
 }
 
+enum trawl_status model_describe_tokenizer(json_t **out, const char *path_or_name)
+{
+    struct tokenizer *t;
+    char *chat_template;
+    *out = NULL;
+    TRY(model_open_tokenizer(&t, &chat_template, path_or_name));
+    json_t *o = json_object();
+    put_text(o, "kind", "tokenizer");
+    put_text(o, "path", "%s", path_or_name);
+    json_object_set_new(o, "tokenizer", describe_tokenizer(t));
+    describe_template(o, chat_template);
+    tokenizer_free(t);
+    free(chat_template);
+    *out = o;
+    return o ? TRAWL_OK : fail(TRAWL_NOMEM, "no memory for a description");
+}
+
 enum trawl_status model_describe_safetensors(json_t **out, const char *path, bool verify, bool tensors)
 {
     struct tensor_set set = {0};

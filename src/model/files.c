@@ -78,15 +78,18 @@ static enum trawl_status open_folder(struct model_files *m, const char *folder, 
         status = open_base(m, inner, depth);
         goto out;
     }
-    if (model_has_file(inner, "config.json")) {
+    if (!weights) /* a GGUF file may have the original's config.json beside it */
+        TRY_OUT(model_find_gguf(&gguf, inner));
+    if (gguf) {
+        status = open_gguf(m, gguf);
+        m->weights = gguf;
+    } else if (model_has_file(inner, "config.json")) {
         status = open_hugging_face(m, inner);
         m->weights = inner;
         inner = NULL;
-        goto out;
+    } else {
+        status = nothing_found(inner);
     }
-    TRY_OUT(model_find_gguf(&gguf, inner));
-    status = gguf ? open_gguf(m, gguf) : nothing_found(inner);
-    m->weights = gguf;
 out:
     free(inner);
     return status;

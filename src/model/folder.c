@@ -176,7 +176,10 @@ enum trawl_status model_resolve_base(char **path, const char *adapter_folder, co
         return TRAWL_OK;
     }
     free(beside);
+    /* an id of the hub, "organisation/name": a folder of the last part's name among the models will do */
+    const char *slash = strrchr(base, '/');
+    bool id = slash && slash == strchr(base, '/') && slash != base && base[0] != '.' && !file_exists(base);
     if (!status)
-        status = model_resolve(path, base);
-    return status ? fail_context(status, "base of the adapter '%s'", adapter_folder) : TRAWL_OK;
+        status = model_resolve(path, id ? slash + 1 : base);
+    return status ? fail_context(status, "base '%s' of the adapter '%s'", base, adapter_folder) : TRAWL_OK;
 }

@@ -47,6 +47,8 @@ MUST_USE enum trawl_status model_open_tokenizer(struct tokenizer **t, char **cha
  * `verify` reads every tensor and refuses values that are not finite, `tensors` lists them all.
  */
 MUST_USE enum trawl_status model_describe(json_t **out, const char *path_or_name, bool verify, bool tensors);
+/* The tokenizer and chat template alone, of anything that model_open_tokenizer takes. */
+MUST_USE enum trawl_status model_describe_tokenizer(json_t **out, const char *path_or_name);
 /* The same for one safetensors file by itself. */
 MUST_USE enum trawl_status model_describe_safetensors(json_t **out, const char *path, bool verify, bool tensors);
 

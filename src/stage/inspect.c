@@ -30,7 +30,8 @@ static const struct trawl_option options[] = {
 const struct trawl_stage stage_inspect = {
     .name = "inspect",
     .summary = "explain any file or folder that trawl reads",
-    .details = "Models (GGUF, safetensors, Hugging Face and sentence-transformers folders, adapters), index folders, "
+    .details = "Models (GGUF, safetensors, Hugging Face and sentence-transformers folders, adapters), tokenizers, "
+               "index folders, "
                "vectors (.vecs, .npy, .jsonl), corpora, queries, judgements and runs: what it is, its size, what it "
                "needs, and the encoding contract that it stands for. A damaged file is refused with the place.",
     .examples = "# what a model is, and what memory it takes in each precision\n"
@@ -186,6 +187,8 @@ static enum trawl_status inspect_folder(json_t **out, const struct trawl_inspect
             return model_describe(out, o->path, o->verify, o->tensors);
     if (holds_ending(o->path, ".gguf"))
         return model_describe(out, o->path, o->verify, o->tensors);
+    if (holds(o->path, "tokenizer.json"))
+        return model_describe_tokenizer(out, o->path);
     if (holds(o->path, "corpus.jsonl") || holds(o->path, "corpus.jsonl.gz") || holds(o->path, "corpus.jsonl.zst"))
         return inspect_dataset(out, o->path);
     if (holds_ending(o->path, ".txt") || holds_ending(o->path, ".md"))
@@ -206,6 +209,27 @@ static enum trawl_status read_head(unsigned char head[16], size_t *n, const char
     return *n ? TRAWL_OK : fail(TRAWL_FORMAT, "'%s' is empty", path);
 }
 
+/* A file that says something only together with its folder: the folder is what is meant. */
+static enum trawl_status inspect_member(json_t **out, const struct trawl_inspect_options *o, size_t folder_bytes)
+{
+    char *folder = folder_bytes ? mem_text(o->path, folder_bytes) : mem_text(".", 1);
+    if (!folder)
+        return mem_status();
+    enum trawl_status status = model_describe(out, folder, o->verify, o->tensors);
+    free(folder);
+    return status;
+}
+
+static bool is_member(const char *name)
+{
+    static const char *const members[] = {"config.json", "modules.json", "adapter_config.json", "trawl.json",
+                                          "model.safetensors.index.json"};
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        if (!strcmp(name, members[i]))
+            return true;
+    return false;
+}
+
 static enum trawl_status inspect_file(json_t **out, const struct trawl_inspect_options *o)
 {
     unsigned char head[16] = {0};
@@ -221,6 +245,11 @@ static enum trawl_status inspect_file(json_t **out, const struct trawl_inspect_o
         return model_describe_safetensors(out, o->path, o->verify, o->tensors);
     if (!pack_kind(kind, o->path))
         return inspect_pack(out, o->path, kind, o->verify);
+    const char *slash = strrchr(o->path, '/'), *name = slash ? slash + 1 : o->path;
+    if (!strcmp(name, "tokenizer.json"))
+        return model_describe_tokenizer(out, o->path);
+    if (is_member(name))
+        return inspect_member(out, o, slash ? (size_t)(slash - o->path) : 0);
     return inspect_lines(out, o->path);
 }
 

@@ -293,7 +293,7 @@ static void adapters_that_do_not_fit_are_refused(void **state)
     assert_message("do not fit");
     edit_file(folder, "adapter_config.json", base, "\"no-such-base\"");
     assert_int_equal(try_open(folder), TRAWL_NOT_FOUND);
-    assert_message("base of the adapter");
+    assert_message("base 'no-such-base' of the adapter");
     assert_int_equal(file_remove_tree(folder), TRAWL_OK);
 }
 

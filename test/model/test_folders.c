@@ -1,5 +1,6 @@
 /* Hugging Face folders: configuration, tensors and adapters against the reference models of golden/tiny. */
 #include "compare.h"
+#include "data/vectors.h"
 #include "model/safetensors.h"
 
 static const char *const tiny[] = {"llama", "llama3", "mistral", "qwen2", "qwen3", "gemma3_text", "bert"};
@@ -102,12 +103,42 @@ static void bf16_folder_opens(void **state)
     model_files_close(m);
 }
 
+/* XLM-R counts positions from the padding id on: states by transformers (tools/make_tiny_xlmr.py). */
+static void xlm_roberta_states_equal_transformers(void **state)
+{
+    (void)state;
+    const uint32_t ids[] = {0, 17, 44, 3, 200, 9, 2}, begin[] = {0, 7};
+    const struct nn_batch batch = {.ids = ids, .begin = begin, .B = 1, .attention = NN_BIDIRECTIONAL};
+    const char *source = getenv("TRAWL_SOURCE");
+    char path[4096], reference[4200];
+    float hidden[7 * 32];
+    struct nn_model *model;
+    struct nn_run *run;
+    struct npy a;
+    snprintf(path, sizeof path, "%s/test/data/xlmr", source ? source : ".");
+    snprintf(reference, sizeof reference, "%s/hidden.npy", path);
+    struct model_files *m = open_model(path);
+    assert_string_equal(model_files_family(m), "xlm-roberta");
+    assert_int_equal(model_files_modules(m)->document.max_length, 64);
+    assert_int_equal(nn_model_new(&model, model_files_source(m), NN_F32), TRAWL_OK);
+    assert_int_equal(nn_run_new(&run, model, 64), TRAWL_OK);
+    assert_int_equal(nn_forward(run, hidden, &batch), TRAWL_OK);
+    assert_int_equal(npy_open(&a, reference), TRAWL_OK);
+    assert_int_equal(a.n, 7 * 32);
+    for (size_t i = 0; i < a.n; i++)
+        assert_float_equal(hidden[i], (float)npy_get(&a, i), 1e-5f);
+    npy_close(&a);
+    nn_run_free(run);
+    nn_model_free(model);
+    model_files_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_equal_the_file), cmocka_unit_test(old_configuration_equals_new),
         cmocka_unit_test(bf16_folder_opens),      cmocka_unit_test(configurations_say_what_the_references_say),
-        cmocka_unit_test(adapter_equals_merged),
+        cmocka_unit_test(adapter_equals_merged),  cmocka_unit_test(xlm_roberta_states_equal_transformers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
