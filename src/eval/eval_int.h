@@ -40,6 +40,10 @@ struct measure_family {
     const char *help;
 };
 
+/* The table of measures.c. */
+extern const struct measure_family measure_families[];
+extern const size_t n_measure_families;
+
 #define LEAST_GEOMETRIC 1e-5 /* a query's value is taken as at least this in geometric means */
 
 #endif
