@@ -23,14 +23,14 @@
 
 /* X(name, group): the subcommands in the order of --help. */
 #define COMMANDS(X)                                                                                                    \
-    X(tokenize, "make")                                                                                                \
-    X(encode, "make")                                                                                                  \
-    X(index, "make")                                                                                                   \
-    X(delete, "make")                                                                                                  \
-    X(search, "search and score")                                                                                      \
-    X(eval, "search and score")                                                                                        \
-    X(score, "use a language model")                                                                                   \
-    X(generate, "use a language model")                                                                                \
+    X(encode, "from documents to hits")                                                                                \
+    X(index, "from documents to hits")                                                                                 \
+    X(delete, "from documents to hits")                                                                                \
+    X(search, "from documents to hits")                                                                                \
+    X(eval, "from documents to hits")                                                                                  \
+    X(tokenize, "use a model by itself")                                                                               \
+    X(score, "use a model by itself")                                                                                  \
+    X(generate, "use a model by itself")                                                                               \
     X(inspect, "look inside")                                                                                          \
     X(bench, "look inside")
 

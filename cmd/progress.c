@@ -40,24 +40,47 @@ static size_t width(void)
     return !ioctl(STDERR_FILENO, TIOCGWINSZ, &size) && size.ws_col > 20 ? size.ws_col - 1u : 79;
 }
 
+/* Bytes (unit "B") are shown as megabytes. */
+static void put_amount(char *out, size_t room, uint64_t n, bool bytes)
+{
+    if (bytes)
+        snprintf(out, room, "%.1f", (double)n * 1e-6);
+    else
+        snprintf(out, room, "%llu", (unsigned long long)n);
+}
+
+/* ", 56/s, 1m10s left" */
+static void put_pace(char *out, size_t room, uint64_t done, uint64_t total, bool bytes, double elapsed)
+{
+    char time[32];
+    double rate = elapsed > 0 && done > shown.first ? (double)(done - shown.first) / elapsed : 0;
+    double pace = bytes ? rate * 1e-6 : rate;
+    int n = 0;
+    *out = '\0';
+    if (rate > 0)
+        n = snprintf(out, room, pace < 10 ? ", %.2f%s/s" : ", %.0f%s/s", pace, bytes ? " MB" : "");
+    put_time(time, sizeof time, done < total && rate > 0 ? (double)(total - done) / rate : elapsed);
+    if (total && done >= total)
+        snprintf(out + n, room - (size_t)n, ", took %s", time);
+    else if (total && rate > 0)
+        snprintf(out + n, room - (size_t)n, ", %s left", time);
+}
+
 /* "encode: 1200 of 5183 documents, 23%, 56/s, 1m10s left" */
 static void describe(char *out, size_t room, uint64_t done, uint64_t total, const char *unit, double elapsed)
 {
-    char left[32];
-    double rate = elapsed > 0 && done > shown.first ? (double)(done - shown.first) / elapsed : 0;
-    int n = total && done < total
-                ? snprintf(out, room, "%s: %llu of %llu %s, %d%%", shown.what, (unsigned long long)done,
-                           (unsigned long long)total, unit, (int)(100.0 * (double)done / (double)total))
-                : snprintf(out, room, "%s: %llu %s", shown.what, (unsigned long long)done, unit);
-    if (rate > 0 && n > 0 && (size_t)n < room)
-        n += snprintf(out + n, room - (size_t)n, rate < 10 ? ", %.1f/s" : ", %.0f/s", rate);
-    if (n <= 0 || (size_t)n >= room)
-        return;
-    put_time(left, sizeof left, done < total && rate > 0 ? (double)(total - done) / rate : elapsed);
-    if (total && done >= total)
-        snprintf(out + n, room - (size_t)n, ", took %s", left);
-    else if (total && rate > 0)
-        snprintf(out + n, room - (size_t)n, ", %s left", left);
+    char now_done[32], all[32], pace[96];
+    bool bytes = !strcmp(unit, "B");
+    put_amount(now_done, sizeof now_done, done, bytes);
+    put_amount(all, sizeof all, total, bytes);
+    put_pace(pace, sizeof pace, done, total, bytes, elapsed);
+    if (bytes)
+        unit = "MB";
+    if (total && done < total)
+        snprintf(out, room, "%s: %s of %s %s, %d%%%s", shown.what, now_done, all, unit,
+                 (int)(100.0 * (double)done / (double)total), pace);
+    else
+        snprintf(out, room, "%s: %s %s%s", shown.what, now_done, unit, pace);
 }
 
 static void show(void *ctx, const char *what, uint64_t done, uint64_t total, const char *unit)
