@@ -1,5 +1,6 @@
 /* What the processor can do, asked once by cpuid, and what the user allows of it. */
 #include "isa.h"
+#include "base/log.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +101,17 @@ static void use(const struct isa_row *row)
     state.used_features = row->features & state.features;
 }
 
+static const char *used_name(void)
+{
+    if (state.used_level != ISA_AVX512)
+        return state.used_level == ISA_AVX2 ? "avx2" : "ref";
+    if (state.used_features & (ISA_AMX_INT8 | ISA_AMX_BF16))
+        return "avx512-amx";
+    if (state.used_features & ISA_BF16)
+        return "avx512-bf16";
+    return state.used_features & ISA_VNNI ? "avx512-vnni" : "avx512-base";
+}
+
 static void choose(void)
 {
     detect();
@@ -110,6 +122,10 @@ static void choose(void)
     else if (name && *name && !within_machine(row))
         state.environment = ENV_BEYOND;
     use(row ? row : &rows[N_ROWS - 1]);
+    if (state.environment == ENV_UNKNOWN)
+        log_warn("TRAWL_ISA is '%s', which is none of %s: '%s' is used", name, accepted, used_name());
+    else if (state.environment == ENV_BEYOND)
+        log_warn("TRAWL_ISA is '%s', and this machine has no more than '%s'", name, used_name());
 }
 
 enum isa isa_level(void)
@@ -126,11 +142,8 @@ bool isa_has(enum isa_feature feature)
 
 const char *isa_name(void)
 {
-    if (isa_level() != ISA_AVX512)
-        return state.used_level == ISA_AVX2 ? "avx2" : "ref";
-    if (isa_has(ISA_AMX_INT8) || isa_has(ISA_AMX_BF16))
-        return "avx512-amx";
-    return isa_has(ISA_BF16) ? "avx512-bf16" : isa_has(ISA_VNNI) ? "avx512-vnni" : "avx512-base";
+    pthread_once(&once, choose);
+    return used_name();
 }
 
 enum trawl_status isa_check(void)

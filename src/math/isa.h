@@ -1,7 +1,7 @@
 /*
  * The instruction set in use, chosen once per process: the best that the processor and the system support, or what
  * TRAWL_ISA says (ref, avx2, avx512-base, avx512-vnni, avx512-bf16, avx512). A name that the machine cannot run, or
- * that is unknown, leaves the best one that it can run below it in place and is reported by isa_check.
+ * that is unknown, leaves the best one that it can run below it in place; a warning says so, and isa_check.
  *
  * Kernels: one file per level, compiled with the flags of `isa_flags` in src/math/meson.build; a table of functions is
  * picked with isa_level() and isa_has(). The plain C twin (level ISA_REF) is the specification.

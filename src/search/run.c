@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct job {
     const struct index *ix;
@@ -116,6 +117,13 @@ static bool is_blank(const struct query *query)
     return strspn(query->text, " \t\r\n\f\v") == query->text_bytes;
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static enum trawl_status search_with(struct job *j, struct search_options *options)
 {
     uint64_t n_documents = index_n_documents(j->ix);
@@ -135,7 +143,9 @@ static enum trawl_status search_with(struct job *j, struct search_options *optio
     j->counts.mode = searcher_mode(j->searcher);
     for (size_t q = 0; j->queries && !j->vectors && q < j->n; q++)
         j->counts.empty += is_blank(&j->queries->items[q]);
+    double begun = now();
     TRY(search_all(j));
+    j->counts.seconds = now() - begun;
     const struct encoder_counts *encoded = searcher_counts(j->searcher);
     j->counts.cut = encoded ? encoded->cut : 0;
     return TRAWL_OK;

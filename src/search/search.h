@@ -68,7 +68,8 @@ const struct encoder_counts *searcher_counts(const struct searcher *s); /* NULL:
 /* ---- whole runs ---- */
 struct search_counts {
     uint64_t queries, empty, without_hits, hits;
-    uint64_t cut; /* queries beyond the contract's maximum */
+    uint64_t cut;   /* queries beyond the contract's maximum */
+    double seconds; /* without opening model and searcher */
     enum search_mode mode;
 };
 struct search_result {

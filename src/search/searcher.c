@@ -135,9 +135,7 @@ static enum trawl_status check_model(const struct searcher *s, const struct inde
     if (s->options.force)
         return TRAWL_OK;
     enum trawl_status status = contract_check(&field->query, &given, model);
-    return status ? fail_context(status, "'%s' field '%s' was made by another model (--force searches all the same)",
-                                 index_path(s->ix), field->name)
-                  : TRAWL_OK;
+    return status ? fail_context(status, "'%s' field '%s'", index_path(s->ix), field->name) : TRAWL_OK;
 }
 
 static enum trawl_status open_model(struct searcher *s)

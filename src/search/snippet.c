@@ -18,7 +18,7 @@ struct match {
 struct snippets {
     const struct index *ix;
     size_t field;
-    double n_documents;
+    double n_rows;
     struct analyzer *analyzer;
     struct map terms; /* of the query */
     double *weights;  /* (terms.n) */
@@ -43,7 +43,7 @@ enum trawl_status snippets_new(struct snippets **out, const struct index *ix, si
         return mem_status();
     s->ix = ix;
     s->field = field;
-    s->n_documents = ix ? (double)index_n_documents(ix) : 0.0;
+    s->n_rows = ix ? (double)index_n_rows(ix) : 0.0;
     enum trawl_status status =
         analyzer_new(&s->analyzer, field == SIZE_MAX ? "english" : index_field(ix, field)->analyzer);
     if (status != TRAWL_OK) {
@@ -83,8 +83,7 @@ static enum trawl_status take_term(void *ctx, const char *term, size_t n, uint32
     s->seen[id] = 0;
     if (s->field != SIZE_MAX)
         TRY(index_document_frequency(s->ix, &df, s->field, term, n));
-    double n_documents = s->n_documents > (double)df ? s->n_documents : (double)df;
-    s->weights[id] = s->field == SIZE_MAX ? 1.0 : log1p((n_documents - (double)df + 0.5) / ((double)df + 0.5));
+    s->weights[id] = s->field == SIZE_MAX ? 1.0 : log1p((s->n_rows - (double)df + 0.5) / ((double)df + 0.5));
     return TRAWL_OK;
 }
 

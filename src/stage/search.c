@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define OPTIONS struct trawl_search_options
 static const struct trawl_option options_table[] = {
@@ -350,13 +349,6 @@ static enum trawl_status search_to_run(struct job *j)
 
 /* ---- the stage ---- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static enum trawl_status check_tag(const char *tag)
 {
     if (tag && (!*tag || strpbrk(tag, " \t\r\n")))
@@ -371,11 +363,8 @@ static enum trawl_status search(struct job *j)
     TRY(choose_form(j));
     TRY(index_open(&j->ix, j->o->index));
     TRY(search_options_take(&j->options, j->ix, j->o));
-    double begun = now();
     bool documents = j->form == FORM_TEXT || j->form == FORM_JSONL || (j->form == FORM_JSON && j->one);
-    TRY(documents ? search_documents(j) : search_to_run(j));
-    j->report->seconds = now() - begun;
-    return TRAWL_OK;
+    return documents ? search_documents(j) : search_to_run(j);
 }
 
 enum trawl_status trawl_search(const struct trawl_search_options *options, struct trawl_search_report *report)
@@ -393,6 +382,7 @@ enum trawl_status trawl_search(const struct trawl_search_options *options, struc
     j.report->without_hits = j.counts.without_hits;
     j.report->hits = j.counts.hits;
     j.report->cut = j.counts.cut;
+    j.report->seconds = j.counts.seconds;
     j.report->mode = search_mode_name(j.counts.mode);
     if (!j.one)
         queries_release(&j.queries);
