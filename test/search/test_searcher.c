@@ -27,7 +27,7 @@ enum { WORDS = sizeof words / sizeof *words };
 
 struct scene {
     struct index *ix;
-    char *texts[QUERIES];
+    char texts[QUERIES][256];
     float vectors[QUERIES][D];
     struct search_query queries[QUERIES];
     struct index_hit *hits, *expected, *lexical, *dense;
@@ -111,7 +111,6 @@ static void scene_open(struct scene *s, enum index_vector_format format, size_t 
         build(path, format, passages);
     assert_int_equal(index_open(&s->ix, path), TRAWL_OK);
     for (size_t q = 0; q < QUERIES; q++) {
-        s->texts[q] = mem_array(256, 1);
         size_t n = draw_text(s->texts[q], &rng, rng_below(&rng, 5));
         draw_vector(s->vectors[q], &rng);
         s->queries[q] = (struct search_query){s->texts[q], n, s->vectors[q]};
@@ -124,8 +123,6 @@ static void scene_open(struct scene *s, enum index_vector_format format, size_t 
 
 static void scene_close(struct scene *s)
 {
-    for (size_t q = 0; q < QUERIES; q++)
-        free(s->texts[q]);
     free(s->hits);
     free(s->expected);
     free(s->lexical);
