@@ -17,7 +17,7 @@ enum trawl_status tokenizer_add(struct tokenizer *t, const struct added *added)
 
 /* Trie over the added tokens of one kind; special ones come first, as in the reference, and the first of equals wins.
  */
-static enum trawl_status build_matcher(const struct tokenizer *t, struct matcher *m, bool normalized,
+static enum trawl_status build_matcher(struct tokenizer *t, struct matcher *m, bool normalized,
                                        struct tokenizer_scratch *s)
 {
     enum trawl_status status = TRAWL_OK;
@@ -33,8 +33,11 @@ static enum trawl_status build_matcher(const struct tokenizer *t, struct matcher
         const char *text = vocab_text(&t->vocab, t->added[i].id, &n);
         if (t->added[i].normalized != normalized)
             continue;
-        if (normalized)
+        if (normalized) {
             TRY_OUT(normalize_text(t, s, text, n, &text, &n));
+            t->added[i].normal = (struct slice){(uint32_t)t->normal_texts.n, (uint32_t)n};
+            TRY_OUT(buf_append(&t->normal_texts, text, n));
+        }
         at[n_keys] = texts.n;
         TRY_OUT(buf_append(&texts, text, n));
         keys[n_keys].n = (uint32_t)n;

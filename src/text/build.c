@@ -57,6 +57,7 @@ void tokenizer_free(struct tokenizer *t)
     trie_release(&t->raw.trie);
     trie_release(&t->normalized.trie);
     free(t->added);
+    buf_release(&t->normal_texts);
     free(t->before);
     free(t->after);
     free(t->where);

@@ -225,6 +225,18 @@ enum trawl_status tokenizer_encode(const struct tokenizer *t, struct tokenizer_s
 
 /* ---- decoding ---- */
 
+/* What a token stands for when decoded: its literal, or the normalised form of an added token that has one. */
+static const char *decoded_text(const struct tokenizer *t, uint32_t id, size_t *n)
+{
+    unsigned kind = t->vocab.kinds[id] & TOKEN_KIND;
+    for (size_t i = 0; t->normalized.any && kind != TOKEN_NORMAL && i < t->n_added; i++)
+        if (t->added[i].id == id && t->added[i].normalized) {
+            *n = t->added[i].normal.n;
+            return t->normal_texts.data + t->added[i].normal.at;
+        }
+    return vocab_text(&t->vocab, id, n);
+}
+
 static enum trawl_status collect_words(const struct tokenizer *t, struct words *w, const uint32_t *ids, size_t n,
                                        bool skip_special)
 {
@@ -233,7 +245,7 @@ static enum trawl_status collect_words(const struct tokenizer *t, struct words *
             return fail(TRAWL_FORMAT, "id %u at place %zu is no token of %s, which has %zu", ids[i], i, t->where,
                         t->vocab.n);
         size_t text_n;
-        const char *text = vocab_text(&t->vocab, ids[i], &text_n);
+        const char *text = decoded_text(t, ids[i], &text_n);
         if (!skip_special || (t->vocab.kinds[ids[i]] & TOKEN_KIND) != TOKEN_SPECIAL)
             TRY(words_push(w, text, text_n));
     }

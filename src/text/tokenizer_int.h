@@ -160,6 +160,7 @@ enum model_kind { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE };
 /* ---- added tokens ---- */
 struct added {
     uint32_t id;
+    struct slice normal; /* its normalised form in tokenizer.normal_texts, for `normalized` ones */
     bool special, single_word, lstrip, rstrip, normalized;
 };
 struct matcher {
@@ -177,6 +178,7 @@ struct tokenizer {
     struct wordpiece wordpiece;
     struct added *added;
     size_t n_added, added_cap;
+    struct buf normal_texts;
     struct matcher raw, normalized; /* added tokens looked for before and after normalising */
     struct step *normalizers, *pretokenizers, *decoders;
     size_t n_normalizers, n_pretokenizers, n_decoders;
