@@ -50,15 +50,7 @@ enum trawl_status model_resolve(char **path, const char *path_or_name)
 {
     enum trawl_status status = TRAWL_OK;
     struct buf models = {0}, found = {0};
-    const char *own[] = {
-        getenv("TRAWL_ADAPTERS"),
-#ifdef TRAWL_SOURCE_MODELS
-        TRAWL_SOURCE_MODELS,
-#endif
-#ifdef TRAWL_DATA_MODELS
-        TRAWL_DATA_MODELS,
-#endif
-    };
+    const char *const own[] = {TRAWL_SOURCE_MODELS, TRAWL_DATA_MODELS};
     *path = NULL;
     bool there = file_exists(path_or_name);
     TRY_OUT(models_folder(&models));
@@ -67,7 +59,7 @@ enum trawl_status model_resolve(char **path, const char *path_or_name)
         there = file_exists(found.data);
         for (size_t i = 0; i < sizeof own / sizeof *own && !there; i++) {
             buf_reset(&found);
-            TRY_OUT(buf_printf(&found, "%s/%s", own[i] ? own[i] : "/nonexistent", path_or_name));
+            TRY_OUT(buf_printf(&found, "%s/%s", own[i], path_or_name));
             there = file_exists(found.data);
         }
     } else {
