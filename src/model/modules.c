@@ -284,6 +284,11 @@ static enum trawl_status read_length(struct model_files *m, const char *folder)
     enum trawl_status status = json_get_count(&length, config, "max_seq_length", limit, where);
     if (!status)
         status = json_get_bool(&lower, config, "do_lower_case", false, where);
+    if (!status && json_is_object(json_object_get(json_object_get(config, "modality_config"), "message")))
+        status = fail(TRAWL_UNSUPPORTED,
+                      "%s: this model's texts are put into its chat template (modality_config 'message'), "
+                      "which is not supported (plain texts: remove 'message' there)",
+                      where);
     json_decref(config);
     TRY(status);
     if (lower) {

@@ -112,6 +112,22 @@ static void prompts_and_length_go_to_their_sides(void **state)
     assert_int_equal(file_remove_tree(folder), TRAWL_OK);
 }
 
+/* sentence-transformers 6 writes this for models with a chat template, and then wraps every text in it. */
+static void texts_as_chat_messages_are_refused(void **state)
+{
+    (void)state;
+    char folder[4096];
+    struct model_files *m;
+    make_folder(folder, plain_modules, "{}");
+    put_text(folder, "sentence_bert_config.json",
+             "{\"modality_config\":{\"text\":{\"method\":\"forward\"},\"message\":{\"format\":\"flat\"}}}");
+    assert_int_equal(model_files_open(&m, folder), TRAWL_UNSUPPORTED);
+    assert_message("chat template");
+    put_text(folder, "sentence_bert_config.json", "{\"modality_config\":{\"text\":{\"method\":\"forward\"}}}");
+    model_files_close(open_model(folder));
+    assert_int_equal(file_remove_tree(folder), TRAWL_OK);
+}
+
 /* ---- Dense ---- */
 
 static void put_safetensors(const char *folder, const char *header, const float *data, size_t n)
@@ -305,6 +321,7 @@ int main(void)
         cmocka_unit_test(pooling_configurations_old_and_new),
         cmocka_unit_test(normalisation_follows_the_modules),
         cmocka_unit_test(prompts_and_length_go_to_their_sides),
+        cmocka_unit_test(texts_as_chat_messages_are_refused),
         cmocka_unit_test(dense_modules_are_read),
         cmocka_unit_test(other_modules_are_refused_by_name),
         cmocka_unit_test(a_bare_model_has_the_plain_contract),
