@@ -13,7 +13,7 @@ import time
 import faiss
 import numpy as np
 
-K, ROUNDS = 10, 7
+K, ROUNDS = 10, int(os.environ.get("ROUNDS", "7"))
 
 
 class Trawl:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Flat search against faiss-cpu: bench/flat/run.sh [ROWSxDIMS ...]
 # PYTHON: an interpreter that has faiss-cpu and numpy (default: a virtual environment made here by pip).
+# ROUNDS: measurements of each figure (default: 7).
 # FOLDER: where vectors are made (default: build/bench), 6 GB for the two sizes of the table.
 set -eu
 cd "$(dirname "$0")/../.."

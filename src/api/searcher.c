@@ -1,6 +1,7 @@
 /* Handles of index and searcher. */
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/opt.h"
 #include "search/snippet.h"
 #include "stage/search_stage.h"
 #include <math.h>
@@ -81,13 +82,15 @@ enum trawl_status trawl_searcher_new(struct trawl_searcher **out, const struct t
                                      const struct trawl_search_options *options)
 {
     struct search_options o;
+    struct trawl_search_options own;
     *out = NULL;
-    TRY(search_options_take(&o, index->ix, options));
+    TRY(opt_adopt(&own, trawl_stage_find("search"), options));
+    TRY(search_options_take(&o, index->ix, &own));
     struct trawl_searcher *s = mem_array(1, sizeof *s);
     if (!s)
         return mem_status();
     s->ix = index->ix;
-    s->style = snippet_style(options->terminal);
+    s->style = snippet_style(own.terminal);
     enum trawl_status status = make(s, &o);
     if (status != TRAWL_OK)
         trawl_searcher_free(s);
