@@ -81,6 +81,8 @@ const struct dot_kernels dot_kernels_ref = {
 const struct dot_kernels *dot_kernels(void)
 {
 #if defined(__x86_64__)
+    if (isa_has(ISA_AMX_INT8) && isa_has(ISA_VNNI))
+        return &dot_kernels_amx;
     if (isa_level() == ISA_AVX512)
         return isa_has(ISA_VNNI) ? &dot_kernels_vnni : &dot_kernels_avx512;
     if (isa_level() == ISA_AVX2)

@@ -2,7 +2,7 @@
 #include "search.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include <inttypes.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +155,7 @@ enum trawl_status search_each(const struct index *ix, const struct queries *quer
                               const struct search_options *options, search_result_fn fn, void *ctx,
                               struct search_counts *counts)
 {
+    assert(queries || vectors);
     struct search_options own = *options;
     struct job *j = mem_array(1, sizeof *j);
     if (!j)

@@ -185,6 +185,7 @@ static void measure(struct searcher *s)
     }
     s->wanted = at_most(s->wanted, s->n_rows ? s->n_rows : 1);
     s->rows = at_most(s->split ? 2 * s->wanted : s->wanted, s->n_rows ? s->n_rows : 1);
+    assert(s->rows > 0);
     size_t fit = LIST_BYTES / sizeof(struct index_hit) / s->rows;
     s->batch = fit < 1 ? 1 : at_most(fit, SEARCH_BATCH);
 }
@@ -270,7 +271,7 @@ void searcher_free(struct searcher *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->n_workers; i++) {
+    for (size_t i = 0; s->workers && i < s->n_workers; i++) {
         lexical_searcher_free(s->workers[i].lexical);
         free(s->workers[i].rows);
         fuser_release(&s->workers[i].fuser);
