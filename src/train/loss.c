@@ -50,8 +50,8 @@ void mask_duplicates(uint8_t *hidden, const uint64_t *positive_ids, const uint64
                 hidden[i * M + j] = 1;
 }
 
-void mask_guide(uint8_t *hidden, size_t M, const float *guide, const float *g, size_t B, size_t n, double margin, bool relative,
-                bool spare_diagonal)
+void mask_guide(uint8_t *hidden, size_t M, const float *guide, const float *g, size_t B, size_t n, double margin,
+                bool relative, bool spare_diagonal)
 {
     for (size_t i = 0; i < B; i++) {
         double own = (double)g[i], threshold = own - (relative ? fabs(own) * margin : margin);
@@ -90,11 +90,13 @@ double loss_infonce(float *ds, double *dlog_tau, const float *s, const uint8_t *
     double loss = 0.0;
     memset(ds, 0, B * M * sizeof *ds);
     for (size_t i = 0; i < B; i++)
-        loss += cross_entropy(ds + i * M, dlog_tau, s + i * M, hidden ? hidden + i * M : NULL, M, 1, i, tau, 1.0 / (double)B);
+        loss += cross_entropy(ds + i * M, dlog_tau, s + i * M, hidden ? hidden + i * M : NULL, M, 1, i, tau,
+                              1.0 / (double)B);
     return loss;
 }
 
-double loss_infonce_symmetric(float *ds, double *dlog_tau, const float *s, const uint8_t *hidden, size_t B, size_t M, double tau)
+double loss_infonce_symmetric(float *ds, double *dlog_tau, const float *s, const uint8_t *hidden, size_t B, size_t M,
+                              double tau)
 {
     double loss = 0.0, weight = 0.5 / (double)B;
     memset(ds, 0, B * M * sizeof *ds);

@@ -1,6 +1,6 @@
 /*
- * Losses on matrices of scores, each with its gradient, in the terms that objectives are put together from. B queries (or lists), M candidates.
- * Sums in double; gradients are written, not added. Definitions: docs/methods/losses.md.
+ * Losses on matrices of scores, each with its gradient, in the terms that objectives are put together from. B queries
+ * (or lists), M candidates. Sums in double; gradients are written, not added. Definitions: docs/methods/losses.md.
  */
 #ifndef TRAIN_LOSS_H
 #define TRAIN_LOSS_H
@@ -13,8 +13,8 @@ void l2_forward(float *y, float *norms, const float *x, size_t B, size_t D);
 void l2_backward(float *dx, const float *dy, const float *y, const float *norms, size_t B, size_t D);
 
 /*
- * Which candidates a query sees: one byte per entry of (B,M), 0: seen. Columns 0..B are the positives, column i that of query i; hard
- * negatives follow, H of each query, row-major. The true positive is never hidden.
+ * Which candidates a query sees: one byte per entry of (B,M), 0: seen. Columns 0..B are the positives, column i that of
+ * query i; hard negatives follow, H of each query, row-major. The true positive is never hidden.
  */
 enum candidates {
     CANDIDATES_OWN,     /* own positive, own negatives */
@@ -26,15 +26,16 @@ void mask_candidates(uint8_t *hidden, size_t B, size_t H, enum candidates candid
 /* Hides candidates that are the query's own positive in another column: ids (B) and (B*H) by content or document. */
 void mask_duplicates(uint8_t *hidden, const uint64_t *positive_ids, const uint64_t *negative_ids, size_t B, size_t H);
 /*
- * GISTEmbed (Solatorio 2024): hides entries of an (B,n) block whose guide similarity exceeds that of the query's own positive, g (B), less
- * margin (relative: less |g| margin). `hidden` points at the block's first column and has rows of M bytes; `spare_diagonal` leaves (i,i) alone.
+ * GISTEmbed (Solatorio 2024): hides entries of an (B,n) block whose guide similarity exceeds that of the query's own
+ * positive, g (B), less margin (relative: less |g| margin). `hidden` points at the block's first column and has rows of
+ * M bytes; `spare_diagonal` leaves (i,i) alone.
  */
-void mask_guide(uint8_t *hidden, size_t M, const float *guide, const float *g, size_t B, size_t n, double margin, bool relative,
-                bool spare_diagonal);
+void mask_guide(uint8_t *hidden, size_t M, const float *guide, const float *g, size_t B, size_t n, double margin,
+                bool relative, bool spare_diagonal);
 
 /*
- * Cross entropy with column i the target of row i (InfoNCE, van den Oord et al. 2018): mean_i -log softmax_j(s_ij / tau)_i over
- * the columns not hidden. ds (B,M) out; *dlog_tau (may be NULL) is added to. `hidden` may be NULL.
+ * Cross entropy with column i the target of row i (InfoNCE, van den Oord et al. 2018): mean_i -log softmax_j(s_ij /
+ * tau)_i over the columns not hidden. ds (B,M) out; *dlog_tau (may be NULL) is added to. `hidden` may be NULL.
  */
 double loss_infonce(float *ds, double *dlog_tau, const float *s, const uint8_t *hidden, size_t B, size_t M, double tau);
 /* The mean of rows' and columns' cross entropy of the first B columns; M columns from the queries' side. */

@@ -24,8 +24,8 @@ static void step_piece(void *ctx, size_t begin, size_t end, size_t worker)
     }
 }
 
-void adamw_step(float *p, float *m, float *v, const float *g, size_t n, const struct adamw *adamw, double lr, uint64_t t,
-                double scale)
+void adamw_step(float *p, float *m, float *v, const float *g, size_t n, const struct adamw *adamw, double lr,
+                uint64_t t, double scale)
 {
     struct step s = {.p = p, .m = m, .v = v, .g = g, .scale = scale};
     s.b1 = adamw->beta1;
