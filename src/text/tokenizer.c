@@ -109,7 +109,7 @@ static enum trawl_status cached_piece(const struct tokenizer *t, struct tokenize
                                       const char *piece, size_t n)
 {
     uint64_t key[4];
-    if (n > CACHE_PIECE)
+    if (n > CACHE_PIECE || !s->cache)
         return model_piece(t, s, out, piece, n);
     cache_key(key, piece, n);
     struct cached *entry = &s->cache[cache_slot(key)];
@@ -194,7 +194,6 @@ static enum trawl_status encode_text(const struct tokenizer *t, struct tokenizer
 static enum trawl_status encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct ids *out,
                                 const char *text, size_t n, unsigned flags)
 {
-    TRY(scratch_claim(s, t));
     if (utf8_invalid(text, n) < n) {
         buf_reset(&s->repaired);
         TRY(utf8_repair(&s->repaired, text, n));
@@ -214,7 +213,9 @@ enum trawl_status tokenizer_encode(const struct tokenizer *t, struct tokenizer_s
 {
     struct tokenizer_scratch *own = NULL;
     size_t before = out->n;
-    if (!scratch)
+    if (scratch)
+        TRY(scratch_claim(scratch, t));
+    else /* for one text, without a cache */
         TRY(tokenizer_scratch_new(&own));
     enum trawl_status status = encode(t, scratch ? scratch : own, out, n ? text : "", n, flags);
     if (status)
