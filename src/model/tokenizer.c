@@ -58,6 +58,13 @@ static enum trawl_status special_ids(struct tokenizer_gguf *spec, const struct g
     }
     TRY(gguf_get_bool(&spec->add_bos, g, "tokenizer.ggml.add_bos_token"));
     TRY(gguf_get_bool(&spec->add_eos, g, "tokenizer.ggml.add_eos_token"));
+    TRY(gguf_get_bool(&spec->remove_extra_spaces, g, "tokenizer.ggml.remove_extra_whitespaces"));
+    const struct gguf_value *charsmap = gguf_find(g, "tokenizer.ggml.precompiled_charsmap");
+    if (charsmap && (charsmap->type != GGUF_ARRAY || (charsmap->item != GGUF_U8 && charsmap->item != GGUF_I8)))
+        return fail(TRAWL_FORMAT, "'%s': metadata key 'tokenizer.ggml.precompiled_charsmap' is not an array of bytes",
+                    g->path);
+    spec->charsmap = charsmap ? charsmap->data : NULL;
+    spec->charsmap_bytes = charsmap ? charsmap->n : 0;
     return gguf_get_bool(&spec->add_space_prefix, g, "tokenizer.ggml.add_space_prefix");
 }
 
