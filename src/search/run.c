@@ -8,14 +8,16 @@
 #include <string.h>
 #include <time.h>
 
+enum { HIT_BYTES = 256 << 20 }; /* of hits held at once */
+
 struct job {
     const struct index *ix;
     const struct queries *queries;
     const struct vectors *vectors;
     struct searcher *searcher;
-    size_t k, n;
+    size_t k, n, group; /* queries searched together */
     struct search_query batch[SEARCH_BATCH];
-    struct index_hit *hits; /* (SEARCH_BATCH,k) */
+    struct index_hit *hits; /* (group,k) */
     size_t n_hits[SEARCH_BATCH];
     search_result_fn fn;
     void *ctx;
@@ -96,8 +98,8 @@ static enum trawl_status search_all(struct job *j)
     struct progress progress;
     if (j->n > 1)
         progress_begin(&progress, "search", j->n, "queries");
-    for (size_t begin = 0; begin < j->n; begin += SEARCH_BATCH) {
-        size_t n = j->n - begin < SEARCH_BATCH ? j->n - begin : SEARCH_BATCH;
+    for (size_t begin = 0; begin < j->n; begin += j->group) {
+        size_t n = j->n - begin < j->group ? j->n - begin : j->group;
         take_batch(j, begin, n);
         enum trawl_status status = searcher_batch(j->searcher, j->hits, j->n_hits, j->batch, n);
         if (status != TRAWL_OK)
@@ -136,7 +138,9 @@ static enum trawl_status search_with(struct job *j, struct search_options *optio
         TRY(check_ids(j->queries, j->vectors));
     TRY(searcher_new(&j->searcher, j->ix, options));
     TRY(check_vectors(j, options));
-    j->hits = mem_array(SEARCH_BATCH * j->k, sizeof *j->hits);
+    size_t fit = HIT_BYTES / sizeof *j->hits / j->k;
+    j->group = fit < 1 ? 1 : fit < SEARCH_BATCH ? fit : SEARCH_BATCH;
+    j->hits = mem_array(j->group * j->k, sizeof *j->hits);
     if (!j->hits)
         return mem_status();
     j->counts.queries = j->n;
