@@ -74,6 +74,17 @@ static void normalise(const struct tile *t, float *y, const float *x, const floa
         t->k->rms_norm(y, x, weight, n, t->c->norm_eps);
 }
 
+/* Keeps the largest magnitudes of a role's input channels [begin, begin+n). */
+static void note(const struct tile *t, size_t l, enum nn_role role, size_t begin, const float *x, size_t n)
+{
+    float *record = t->run->record;
+    if (!record)
+        return;
+    record += l * nn_inputs(t->c) + nn_inputs_before(t->c, role) + begin;
+    for (size_t i = 0; i < n; i++)
+        record[i] = x[i] < 0 ? (-x[i] > record[i] ? -x[i] : record[i]) : x[i] > record[i] ? x[i] : record[i];
+}
+
 /* Writes norm(x) (encoders: x, it is normalised already) as input of a role's product. */
 static void enter(const struct tile *t, enum nn_role role, size_t r, const float *weight, const float *bias)
 {
@@ -84,6 +95,7 @@ static void enter(const struct tile *t, enum nn_role role, size_t r, const float
         normalise(t, y, x, weight, bias, t->c->C);
         x = y;
     }
+    note(t, (size_t)(t->layer - t->run->model->layers), role, 0, x, t->c->C);
     nn_emit(t->k, kind, in_row(t, role, r), &t->w->in_scale[r], x, t->c->C);
 }
 
@@ -186,6 +198,7 @@ static void enter_attention(const struct tile *t, size_t r, size_t token)
         memcpy(in_row(t, NN_O, r), t->run->narrow_attn + token * s->K, s->K * sizeof *t->run->narrow_attn);
     else
         t->k->from_bf16(t->w->row, t->run->narrow_attn + token * s->K, s->K);
+    note(t, t->l, NN_O, 0, x, s->K);
     if (!t->run->tiles || s->kind != MATMUL_BF16)
         nn_emit(t->k, s->kind, in_row(t, NN_O, r), &t->w->in_scale[r], x, s->K);
 }
@@ -204,7 +217,9 @@ static void depart(const struct tile *t, size_t r)
     size_t next = t->run->layer, C = t->c->C;
     if (next < t->c->L) {
         const struct layer *layer = &m->layers[next];
-        enter(t, NN_QKV, r, layer->attn_norm, layer->attn_norm_bias);
+        struct tile then = *t;
+        then.layer = layer;
+        enter(&then, NN_QKV, r, layer->attn_norm, layer->attn_norm_bias);
         return;
     }
     float *y = t->run->hidden + (t->run->first_token + t->begin + r) * C;
@@ -243,7 +258,8 @@ static void activate_slice(const struct tile *t, size_t slice, const struct line
     const float *bias = linear->bias ? linear->bias + at : NULL;
     enum nn_activation activation = t->c->activation;
     for (size_t r = 0; r < t->rows; r++) {
-        float *y = t->w->out + r * s->N, *up = t->c->gated ? y + f : NULL, *mid = t->w->mid + r * F + slice * f;
+        float *y = t->w->out + r * s->N, *up = t->c->gated ? y + f : NULL,
+              *mid = down == MATMUL_BF16 ? y : t->w->mid + r * F + slice * f;
         if (s->kind == MATMUL_INT8) {
             t->w->top[r] =
                 t->k->middle_s32(mid, (const int32_t *)(const void *)y, linear->zero + at, linear->scale + at, bias,
@@ -258,6 +274,7 @@ static void activate_slice(const struct tile *t, size_t slice, const struct line
             t->k->middle_bf16((uint16_t *)t->w->down + r * F + slice * f, y, up, f, activation);
         else
             t->k->activate(mid, y, up, f, activation);
+        note(t, t->l, NN_DOWN, slice * f, mid, f);
     }
 }
 
@@ -368,7 +385,7 @@ static void plan_group(struct nn_run *run)
     assert(n <= run->items_max);
     run->n_items = n;
     run->tile = NN_TILE;
-    while (run->tile > 16 && (run->T + run->tile - 1) / run->tile < threads)
+    while (!run->record && run->tile > 16 && (run->T + run->tile - 1) / run->tile < threads)
         run->tile = run->tile > 64 ? 64 : 16;
 }
 

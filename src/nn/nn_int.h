@@ -50,6 +50,7 @@ struct nn_model {
     float *rope[2]; /* (rope_positions, D): cosines, then sines; [1] NULL when no layer uses it */
     size_t rope_positions;
     /* The LM head is packed when first asked for. */
+    float *smooth; /* (L, nn_inputs) while an int8 model is packed, see smooth.c; NULL: none */
     pthread_mutex_t head_lock;
     struct linear_shape head_shape;
     struct linear head;
@@ -60,6 +61,21 @@ static inline size_t qkv_width(const struct nn_config *c)
 {
     return (c->H + 2 * c->K) * c->D;
 }
+/* Input channels of a layer's four products, one after the other, and where a role's begin. */
+static inline size_t nn_inputs_before(const struct nn_config *c, enum nn_role role)
+{
+    const size_t n[NN_ROLES] = {c->C, c->H * c->D, c->C, c->F};
+    size_t sum = 0;
+    for (int r = 0; r < (int)role; r++)
+        sum += n[r];
+    return sum;
+}
+static inline size_t nn_inputs(const struct nn_config *c)
+{
+    return nn_inputs_before(c, NN_ROLES);
+}
+/* Factors (L, nn_inputs) by which columns of the weights are to be multiplied, inputs divided. NULL: no gain here. */
+MUST_USE enum trawl_status nn_smooth_new(float **smooth, const struct nn_source *source);
 /* Angles of a position (D): from the model's table or into scratch (D). */
 const float *nn_rope_at(const struct nn_model *model, size_t table, size_t position, float *scratch);
 MUST_USE enum trawl_status nn_head_prepare(struct nn_model *model);
@@ -112,6 +128,7 @@ struct nn_run {
     const struct nn_batch *batch;
     size_t first_row, end_row, first_token, T, tile, layer, n_items;
     float *hidden;
+    float *record;            /* (L, nn_inputs) largest magnitude of each input channel, while smooth.c asks for it */
     double attention_seconds; /* for benchmarks */
     /* the first failure of a worker */
     pthread_mutex_t lock;
