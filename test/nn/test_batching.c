@@ -1,4 +1,5 @@
 /* A token's bits are its own: whatever else is in the batch, however many threads, in every precision. */
+#include "../heap_calls.h"
 #include "random_model.h"
 #include "base/pool.h"
 #include "math/isa.h"
@@ -139,6 +140,39 @@ static void a_shared_prefix_gives_the_bits_of_the_whole(void **state)
     }
 }
 
+#if HEAP_CALLS_COUNTED
+/* C++ operator new, that oneDNN makes small objects with for the arguments of each call: not counted. */
+__attribute__((visibility("default"))) void *_Znwm(size_t bytes);
+void *_Znwm(size_t bytes)
+{
+    return __libc_malloc(bytes);
+}
+#endif
+
+static void a_warm_run_makes_no_heap_calls(void **state)
+{
+    (void)state;
+    for (int precision = NN_F32; precision <= NN_INT8; precision++) {
+        struct nn_config config = random_decoder();
+        struct nn_source source = random_model(&config);
+        struct texts t = texts_new(config.V);
+        struct nn_model *model;
+        struct nn_run *run;
+        if (nn_model_new(&model, &source, (enum nn_precision)precision))
+            continue;
+        float *hidden = malloc(t.begin[ROWS] * config.C * sizeof *hidden);
+        struct nn_batch batch = {.ids = t.ids, .begin = t.begin, .B = ROWS};
+        assert_int_equal(nn_run_new(&run, model, t.begin[ROWS]), TRAWL_OK);
+        assert_int_equal(nn_forward(run, hidden, &batch), TRAWL_OK);
+        size_t before = heap_calls;
+        assert_int_equal(nn_forward(run, hidden, &batch), TRAWL_OK);
+        assert_int_equal(heap_calls - before, 0);
+        free(hidden), free(t.ids);
+        nn_run_free(run);
+        nn_model_free(model);
+    }
+}
+
 static void bad_batches_are_refused_by_row(void **state)
 {
     (void)state;
@@ -190,6 +224,7 @@ int main(void)
         cmocka_unit_test(decoder_rows_do_not_depend_on_the_batch),
         cmocka_unit_test(encoder_rows_do_not_depend_on_the_batch),
         cmocka_unit_test(a_shared_prefix_gives_the_bits_of_the_whole),
+        cmocka_unit_test(a_warm_run_makes_no_heap_calls),
         cmocka_unit_test(bad_batches_are_refused_by_row),
         cmocka_unit_test(weights_that_are_not_finite_are_refused_by_name),
     };
