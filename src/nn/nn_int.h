@@ -90,13 +90,13 @@ struct nn_kv {
 /* What one thread needs. */
 struct worker {
     struct matmul_exec *exec[NN_ROLES], *head;
-    void *in;        /* (NN_TILE, widest K) in a role's type */
-    float *in_scale; /* (NN_TILE) */
-    float *top;      /* (NN_TILE) largest entry of each row of mid */
-    float *out;      /* (NN_TILE, widest N) f32 or s32 */
-    float *mid;      /* (NN_TILE, F) */
-    void *down;      /* (NN_TILE, F) in the type of DOWN */
-    float *row, *row2;
+    void *in;                  /* (NN_TILE, widest K) in a role's type */
+    float *in_scale;           /* (NN_TILE) */
+    float *top;                /* (NN_TILE) largest entry of each row of mid */
+    float *out;                /* (NN_TILE, widest N) f32 or s32 */
+    float *mid;                /* (NN_TILE, F) */
+    void *down;                /* (NN_TILE, F) in the type of DOWN */
+    float *row;                /* scratch of one row */
     float *rope;               /* (D) */
     float *panels;             /* (positions rounded up, D) packed keys of one head */
     float *scores;             /* (NN_QUERIES, positions rounded up) */
@@ -129,7 +129,7 @@ struct nn_run {
     size_t first_row, end_row, first_token, T, tile, layer, n_items;
     float *hidden;
     float *record;            /* (L, nn_inputs) largest magnitude of each input channel, while smooth.c asks for it */
-    double attention_seconds; /* for benchmarks */
+    double attention_seconds; /* of the calling thread, for benchmarks */
     /* the first failure of a worker */
     pthread_mutex_t lock;
     enum trawl_status status;
