@@ -228,8 +228,8 @@ enum trawl_status encoder_encode(struct encoder *e, float *out, const struct tex
 {
     const struct side *side = &e->sides[which];
     e->failed = SIZE_MAX;
-    if (!e->run) {
-        window_release(e); /* of an attempt that failed half-way */
+    if (!e->run || pool_threads() > e->n_workers) {
+        window_release(e); /* of fewer threads, or of an attempt that failed half-way */
         TRY(window_make(e));
     }
     for (size_t i = 0; i < n; i += e->window) {

@@ -376,12 +376,26 @@ static enum trawl_status copy_blocks(struct job *j, struct vectors_writer *w)
     return TRAWL_OK;
 }
 
+static enum trawl_status create_output(struct job *j, struct vectors_writer **w)
+{
+    const char *format = strcmp(j->o->output, "-") || strcmp(j->o->format, "auto") ? j->o->format : "jsonl";
+    return vectors_create(w, j->o->output, format, j->D, encoder_contract(j->encoder, ENCODER_DOCUMENT),
+                          encoder_contract(j->encoder, ENCODER_QUERY));
+}
+
+/* A format or place that cannot be is told before hours of work, not after. */
+static enum trawl_status try_output(struct job *j)
+{
+    struct vectors_writer *w = NULL;
+    TRY(create_output(j, &w));
+    vectors_abort(&w);
+    return TRAWL_OK;
+}
+
 static enum trawl_status write_output(struct job *j)
 {
     struct vectors_writer *w = NULL;
-    const char *format = strcmp(j->o->output, "-") || strcmp(j->o->format, "auto") ? j->o->format : "jsonl";
-    TRY(vectors_create(&w, j->o->output, format, j->D, encoder_contract(j->encoder, ENCODER_DOCUMENT),
-                       encoder_contract(j->encoder, ENCODER_QUERY)));
+    TRY(create_output(j, &w));
     enum trawl_status status = copy_blocks(j, w);
     if (status == TRAWL_OK)
         return vectors_commit(&w);
@@ -413,6 +427,7 @@ static enum trawl_status run(struct job *j)
 {
     TRY(open_encoder(j));
     TRY(open_input(j));
+    TRY(try_output(j));
     TRY(open_part(j));
     progress_begin(&j->progress, "encode", 0, "texts");
     j->begun = now();
