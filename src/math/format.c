@@ -274,5 +274,5 @@ void format_to_f32(float *out, const void *in, enum format format, size_t n)
     case FORMAT_COUNT:
         break;
     }
-    assert(!"a format of the table");
+    assert(0 && "a format of the table");
 }

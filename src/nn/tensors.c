@@ -85,6 +85,6 @@ enum nn_presence nn_tensor_presence(const struct nn_config *config, enum nn_tens
     case NN_T_COUNT:
         break;
     }
-    assert(!"a tensor of the table");
+    assert(0 && "a tensor of the table");
     return NN_ABSENT;
 }
