@@ -18,6 +18,7 @@ enum { TOP = 10 };
 struct collection {
     struct bench_texts docs;
     struct queries queries;
+    size_t n_queries; /* the judged ones come first in `queries` */
     struct qrels qrels;
     const char **ids; /* (docs.n) */
     bool judged;
@@ -25,7 +26,7 @@ struct collection {
 
 /* What one precision gave. */
 struct outcome {
-    float *docs, *queries; /* (docs.n, D), (queries.n, D) */
+    float *docs, *queries; /* (docs.n, D), (n_queries, D) */
     size_t D;
     double texts_per_second, ndcg;
 };
@@ -41,7 +42,15 @@ static enum trawl_status read_judged(struct collection *c, const char *folder)
     free(path);
     TRY(status);
     c->judged = true;
-    return queries_read(&c->queries, folder, false);
+    TRY(queries_read(&c->queries, folder, false));
+    for (size_t q = 0; q < c->queries.n; q++) {
+        struct query item = c->queries.items[q];
+        if (map_find(&c->qrels.queries, item.id, strlen(item.id)) == MAP_NONE)
+            continue;
+        c->queries.items[q] = c->queries.items[c->n_queries];
+        c->queries.items[c->n_queries++] = item;
+    }
+    return TRAWL_OK;
 }
 
 static bool is_judged(const struct map *judged, const char *id)
@@ -112,7 +121,7 @@ static void release_collection(struct collection *c)
 struct search {
     const struct outcome *vectors;
     size_t n_docs;
-    struct topk *hits; /* (queries.n) */
+    struct topk *hits; /* (n_queries) */
 };
 
 static void search_queries(void *ctx, size_t begin, size_t end, size_t worker)
@@ -134,7 +143,7 @@ static void search_queries(void *ctx, size_t begin, size_t end, size_t worker)
 
 static enum trawl_status fill_run(struct run *run, const struct collection *c, const struct topk *hits)
 {
-    for (size_t q = 0; q < c->queries.n; q++)
+    for (size_t q = 0; q < c->n_queries; q++)
         for (size_t i = 0; i < hits[q].n; i++)
             TRY(run_add(run, c->queries.items[q].id, c->ids[hits[q].heap[i].id], hits[q].heap[i].score));
     return TRAWL_OK;
@@ -157,18 +166,18 @@ out:
 
 static enum trawl_status score(struct outcome *o, const struct collection *c)
 {
-    struct search s = {.vectors = o, .n_docs = c->docs.n, .hits = mem_array(c->queries.n, sizeof *s.hits)};
+    struct search s = {.vectors = o, .n_docs = c->docs.n, .hits = mem_array(c->n_queries, sizeof *s.hits)};
     struct run run = {0};
     enum trawl_status status = TRAWL_OK;
     if (!s.hits)
         return mem_status();
-    for (size_t q = 0; q < c->queries.n; q++)
+    for (size_t q = 0; q < c->n_queries; q++)
         TRY_OUT(topk_init(&s.hits[q], TOP));
-    pool_run(c->queries.n, 1, search_queries, &s);
+    pool_run(c->n_queries, 1, search_queries, &s);
     TRY_OUT(fill_run(&run, c, s.hits));
     TRY_OUT(measure_ndcg(&o->ndcg, c, &run));
 out:
-    for (size_t q = 0; q < c->queries.n; q++)
+    for (size_t q = 0; q < c->n_queries; q++)
         topk_release(&s.hits[q]);
     free(s.hits);
     run_release(&run);
@@ -179,15 +188,15 @@ out:
 
 static enum trawl_status encode_queries(struct outcome *o, struct encoder *e, const struct collection *c)
 {
-    struct text_view *views = mem_array(c->queries.n, sizeof *views);
-    o->queries = mem_array(c->queries.n, o->D * sizeof *o->queries);
+    struct text_view *views = mem_array(c->n_queries, sizeof *views);
+    o->queries = mem_array(c->n_queries, o->D * sizeof *o->queries);
     if (!views || !o->queries) {
         free(views);
         return mem_status();
     }
-    for (size_t q = 0; q < c->queries.n; q++)
+    for (size_t q = 0; q < c->n_queries; q++)
         views[q] = (struct text_view){c->queries.items[q].text, c->queries.items[q].text_bytes};
-    enum trawl_status status = encoder_encode(e, o->queries, views, c->queries.n, ENCODER_QUERY);
+    enum trawl_status status = encoder_encode(e, o->queries, views, c->n_queries, ENCODER_QUERY);
     free(views);
     return status;
 }
@@ -251,7 +260,7 @@ static enum trawl_status print_row(const char *name, const struct outcome *o, co
     TRY(file_printf(out, "%s\t%s\t%zu\t%.7f\t%.7f\t%.2f", model, name, c->docs.n, sum / (double)c->docs.n, least,
                     o->texts_per_second));
     if (c->judged)
-        TRY(file_printf(out, "\t%zu\t%.4f\t%+.4f", c->queries.n, o->ndcg, o->ndcg - f32->ndcg));
+        TRY(file_printf(out, "\t%zu\t%.4f\t%+.4f", c->n_queries, o->ndcg, o->ndcg - f32->ndcg));
     return file_printf(out, "\n");
 }
 
