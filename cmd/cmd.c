@@ -107,6 +107,11 @@ void cmd_note(const char *format, ...)
     fputc('\n', stderr);
 }
 
+const char *cmd_s(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 bool cmd_stdout_is_terminal(void)
 {
     return isatty(STDOUT_FILENO);

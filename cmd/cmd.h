@@ -19,6 +19,7 @@
 #ifndef CMD_H
 #define CMD_H
 #include <stdbool.h>
+#include <stdint.h>
 #include <trawl.h>
 
 /* X(name, group): the subcommands in the order of --help. */
@@ -47,6 +48,8 @@ bool cmd_begin(void *options, const char *name, int argc, char **argv, int *code
 int cmd_end(void *options, const char *name, enum trawl_status status);
 /* A line for the reader on standard error, such as the closing line; nothing with --quiet. */
 void cmd_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* "s" behind what is counted, unless there is one. */
+const char *cmd_s(uint64_t n);
 /* True where a person watches: colours and marks are welcome. */
 bool cmd_stdout_is_terminal(void);
 

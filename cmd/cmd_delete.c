@@ -11,7 +11,8 @@ int cmd_delete(int argc, char **argv)
         return code;
     enum trawl_status status = trawl_delete(&options, &report);
     if (!status)
-        cmd_note("%" PRIu64 " documents deleted, %" PRIu64 " ids not found; %" PRIu64 " documents are left",
-                 report.n_deleted, report.n_missing, report.n_total);
+        cmd_note("%" PRIu64 " document%s deleted, %" PRIu64 " id%s not found; %" PRIu64 " document%s left",
+                 report.n_deleted, cmd_s(report.n_deleted), report.n_missing, cmd_s(report.n_missing), report.n_total,
+                 cmd_s(report.n_total));
     return cmd_end(&options, "delete", status);
 }

@@ -19,11 +19,12 @@ static void say(const struct trawl_encode_report *r)
                  r->first_invalid_id);
     if (r->resumed)
         snprintf(resumed, sizeof resumed, " (%" PRIu64 " from the run before)", r->resumed);
-    cmd_note("%" PRIu64 " texts%s, %" PRIu64 " tokens, %s, %" PRIu64
+    cmd_note("%" PRIu64 " text%s%s, %" PRIu64 " token%s, %s, %" PRIu64
              " empty, %s, %.1f texts/s, %s on %s, %zu dimensions, "
              "workspace %.0f MB",
-             r->texts, resumed, r->tokens, cut, r->empty, invalid, r->seconds > 0 ? (double)encoded / r->seconds : 0.0,
-             r->precision, r->isa, r->dims, (double)r->workspace_bytes / 1e6);
+             r->texts, cmd_s(r->texts), resumed, r->tokens, cmd_s(r->tokens), cut, r->empty, invalid,
+             r->seconds > 0 ? (double)encoded / r->seconds : 0.0, r->precision, r->isa, r->dims,
+             (double)r->workspace_bytes / 1e6);
 }
 
 int cmd_encode(int argc, char **argv)

@@ -10,9 +10,10 @@ int cmd_tokenize(int argc, char **argv)
         return code;
     enum trawl_status status = trawl_tokenize(&options, &report);
     if (!status && report.n_repaired)
-        cmd_note("%zu texts, %zu tokens, %zu texts with malformed UTF-8", report.n_texts, report.n_tokens,
-                 report.n_repaired);
+        cmd_note("%zu text%s, %zu token%s, %zu with invalid UTF-8", report.n_texts, cmd_s(report.n_texts),
+                 report.n_tokens, cmd_s(report.n_tokens), report.n_repaired);
     else if (!status)
-        cmd_note("%zu texts, %zu tokens", report.n_texts, report.n_tokens);
+        cmd_note("%zu text%s, %zu token%s", report.n_texts, cmd_s(report.n_texts), report.n_tokens,
+                 cmd_s(report.n_tokens));
     return cmd_end(&options, "tokenize", status);
 }

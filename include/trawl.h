@@ -141,9 +141,10 @@ struct trawl_score_options {
     const char *input, *output; /* JSON lines; "-": standard input and output */
     const char *precision;
     size_t batch_tokens; /* 0: default */
+    bool strict;         /* refuse invalid UTF-8 */
 };
 struct trawl_score_report {
-    uint64_t texts, tokens;
+    uint64_t texts, tokens, invalid_utf8, first_invalid_line;
     double seconds, mean_nll; /* negative mean of all log-probabilities */
 };
 TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_score(const struct trawl_score_options *options,
@@ -160,9 +161,11 @@ struct trawl_generate_options {
     size_t max_tokens;
     bool chat, ignore_eos, json;
     size_t batch_tokens;
+    bool strict; /* refuse invalid UTF-8 */
 };
 struct trawl_generate_report {
     uint64_t prompts, tokens; /* made */
+    uint64_t invalid_utf8, first_invalid_line;
     double seconds;
 };
 TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_generate(const struct trawl_generate_options *options,
@@ -278,10 +281,10 @@ struct trawl_search_options {
 };
 struct trawl_search_report {
     uint64_t queries, empty, without_hits, hits;
-    uint64_t cut; /* queries beyond the model's maximum length */
-    uint64_t invalid_utf8;
-    const char *mode; /* what was searched: bm25, dense, hybrid */
-    double seconds;   /* without opening index and model */
+    uint64_t cut;                              /* queries beyond the model's maximum length */
+    uint64_t invalid_utf8, first_invalid_line; /* line 0: the query on the command line */
+    const char *mode;                          /* what was searched: bm25, dense, hybrid */
+    double seconds;                            /* without opening index and model */
 };
 TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_search(const struct trawl_search_options *options,
                                                         struct trawl_search_report *report);

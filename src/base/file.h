@@ -43,8 +43,8 @@ void file_writer_abort(struct file_writer *w);
 
 /*
  * Lines of a text file; gzip and zstd are recognised by their magic; "-" is standard input. Lines end at '\n' alone (a
- * '\r' before it is dropped); a line may hold NUL bytes. Lines above max_line bytes (default 256 MiB) are refused by
- * number.
+ * '\r' before it is dropped); a line may hold NUL bytes. Lines above 256 MiB are refused by number. A byte order mark
+ * of UTF-8 before the first line is dropped; a file that begins with that of UTF-16 is refused.
  */
 struct line_reader;
 MUST_USE enum trawl_status line_reader_open(struct line_reader **r, const char *path);
@@ -57,6 +57,8 @@ void line_position(const struct line_reader *r, uint64_t *done, uint64_t *total)
 void line_reader_close(struct line_reader *r);
 
 bool file_exists(const char *path);
+/* Refuses an output that is the very file that is read; NULL and "-" are the standard input and output. */
+MUST_USE enum trawl_status file_keep_input(const char *input, const char *output);
 bool file_is_folder(const char *path);
 MUST_USE enum trawl_status file_make_folder(const char *path); /* with parents; existing is fine */
 MUST_USE enum trawl_status file_sync_folder(const char *path); /* its entries are on disk after this */

@@ -14,6 +14,19 @@ bool file_exists(const char *path)
     return !stat(path, &st);
 }
 
+enum trawl_status file_keep_input(const char *input, const char *output)
+{
+    struct stat in, out;
+    bool from_stdin = !input || !strcmp(input, "-");
+    if (!output || !strcmp(output, "-") || stat(output, &out) || !S_ISREG(out.st_mode))
+        return TRAWL_OK;
+    if (from_stdin ? fstat(STDIN_FILENO, &in) : stat(input, &in))
+        return TRAWL_OK; /* reading it says so better */
+    if (in.st_dev != out.st_dev || in.st_ino != out.st_ino)
+        return TRAWL_OK;
+    return fail(TRAWL_USAGE, "'%s' is the input: it is not overwritten (name another output)", output);
+}
+
 bool file_is_folder(const char *path)
 {
     struct stat st;
@@ -36,8 +49,10 @@ char *file_join(const char *folder, const char *name)
 
 static enum trawl_status make_one(const char *path)
 {
-    if (!mkdir(path, 0777) || (errno == EEXIST && file_is_folder(path)))
+    if (!mkdir(path, 0777))
         return TRAWL_OK;
+    if (errno == EEXIST)
+        return file_is_folder(path) ? TRAWL_OK : fail(TRAWL_IO, "'%s' is a file, not a folder", path);
     return fail_errno("cannot make folder '%s'", path);
 }
 

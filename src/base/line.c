@@ -135,11 +135,28 @@ static enum trawl_status fill(struct line_reader *r)
     return TRAWL_OK;
 }
 
+/* What stands before the first line: a byte order mark, skipped; that of UTF-16 means that no line can be read. */
+static enum trawl_status skip_mark(struct line_reader *r)
+{
+    while (r->end - r->begin < 3 && !r->text_ended)
+        TRY(fill(r));
+    const char *text = r->text + r->begin;
+    size_t n = r->end - r->begin;
+    if (n >= 2 && (!memcmp(text, "\xFF\xFE", 2) || !memcmp(text, "\xFE\xFF", 2)))
+        return fail(TRAWL_FORMAT, "'%s' is UTF-16 (convert it: iconv -f UTF-16 -t UTF-8)", r->path);
+    if (n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3))
+        r->begin += 3;
+    r->scanned = r->begin;
+    return TRAWL_OK;
+}
+
 enum trawl_status line_next(struct line_reader *r, const char **line, size_t *n)
 {
     char *stop;
     *line = NULL;
     *n = 0;
+    if (!r->number)
+        TRY(skip_mark(r));
     while (!(stop = r->scanned < r->end ? memchr(r->text + r->scanned, '\n', r->end - r->scanned) : NULL)) {
         r->scanned = r->end;
         if (r->text_ended)

@@ -255,24 +255,30 @@ static enum trawl_status assign(struct parse *p, struct target t, const char *va
     return set_value(t.options, t.option, value);
 }
 
-/* The value of an option that was written without '=': the next word. */
-static enum trawl_status assign_next(struct parse *p, struct target t)
-{
-    char text[MAX_NAME + 4];
-    if (t.option->kind == TRAWL_OPTION_FLAG)
-        return assign(p, t, "true");
-    if (p->at + 1 >= p->argc)
-        return fail(TRAWL_USAGE, "%s needs a value (%s)", shown(t.option, text),
-                    t.option->choices ? t.option->choices : t.option->arg);
-    return assign(p, t, p->argv[++p->at]);
-}
-
 static struct target target_named(const struct parse *p, const char *name, size_t n)
 {
     struct target t = {find_name(p->stage, name, n), p->options};
     if (!t.option && p->common)
         t = (struct target){find_name(p->common, name, n), p->common_options};
     return t;
+}
+
+/* Whether a word is an option by its full name: then a value was forgotten before it. */
+static bool names_option(const struct parse *p, const char *word)
+{
+    return !strncmp(word, "--", 2) && target_named(p, word + 2, strcspn(word + 2, "=")).option;
+}
+
+/* The value of an option that was written without '=': the next word. */
+static enum trawl_status assign_next(struct parse *p, struct target t)
+{
+    char text[MAX_NAME + 4];
+    if (t.option->kind == TRAWL_OPTION_FLAG)
+        return assign(p, t, "true");
+    if (p->at + 1 >= p->argc || names_option(p, p->argv[p->at + 1]))
+        return fail(TRAWL_USAGE, "%s needs a value (%s)", shown(t.option, text),
+                    t.option->choices ? t.option->choices : t.option->arg);
+    return assign(p, t, p->argv[++p->at]);
 }
 
 static enum trawl_status parse_long(struct parse *p, const char *name)

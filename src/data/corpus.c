@@ -275,10 +275,6 @@ static enum trawl_status see_format(struct corpus *c)
         TRY(corpus_line(c));
         if (!c->line)
             return TRAWL_OK;
-        if (line_number(c->lines) == 1 && c->line_bytes >= 3 && memcmp(c->line, "\xef\xbb\xbf", 3) == 0) {
-            c->line += 3;
-            c->line_bytes -= 3;
-        }
         i = 0;
         while (i < c->line_bytes && (c->line[i] == ' ' || c->line[i] == '\t'))
             i++;

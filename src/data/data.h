@@ -47,7 +47,7 @@ struct queries {
     } * items;
     size_t n;
     struct map by_id;
-    uint64_t invalid_utf8;
+    uint64_t invalid_utf8, first_invalid_line;
 };
 /* BEIR folder or queries.jsonl, Anserini/plain TSV (id TAB text), JSONL with "_id"/"id"/"query_id" and "text"/"query".
  */

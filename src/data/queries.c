@@ -26,7 +26,8 @@ static enum trawl_status repair(struct query_reader *r, struct buf *text)
         return TRAWL_OK;
     if (r->strict)
         return refuse(r, "invalid UTF-8 (without --strict it is replaced by U+FFFD)");
-    r->q->invalid_utf8++;
+    if (!r->q->invalid_utf8++)
+        r->q->first_invalid_line = line_number(r->lines);
     buf_reset(&r->scratch);
     TRY(utf8_repair(&r->scratch, text->data, text->n));
     struct buf swap = *text;
@@ -100,10 +101,6 @@ static enum trawl_status read_lines(struct query_reader *r)
         TRY(line_next(r->lines, &line, &n));
         if (!line)
             break;
-        if (first && n >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0) {
-            line += 3;
-            n -= 3;
-        }
         size_t i = 0;
         while (i < n && (line[i] == ' ' || line[i] == '\t'))
             i++;

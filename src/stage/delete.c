@@ -1,4 +1,6 @@
 /* delete: documents out of an index, by id. */
+#include "base/file.h"
+#include "base/map.h"
 #include "base/opt.h"
 #include "index/index.h"
 #include "stages.h"
@@ -31,29 +33,39 @@ const struct trawl_stage stage_delete = {
     .n_options = sizeof rows / sizeof *rows,
 };
 
-static enum trawl_status remove_one(struct index_writer *w, const options_t *o, const char *id, size_t n,
-                                    struct trawl_delete_report *report)
+struct job {
+    const options_t *options;
+    struct trawl_delete_report *report;
+    struct index_writer *writer;
+    struct map asked; /* ids so far: one that is named twice counts once */
+};
+
+static enum trawl_status remove_one(struct job *job, const char *id, size_t n)
 {
-    bool found;
-    TRY(index_remove(w, id, n, &found));
-    if (!found && !o->missing_ok)
+    bool found, is_new;
+    uint32_t ordinal;
+    TRY(map_put(&job->asked, id, n, 0, &ordinal, &is_new));
+    if (!is_new)
+        return TRAWL_OK;
+    TRY(index_remove(job->writer, id, n, &found));
+    if (!found && !job->options->missing_ok)
         return fail(TRAWL_NOT_FOUND, "'%s' has no document '%.*s' (nothing was removed; --missing-ok passes over it)",
-                    o->index, (int)n, id);
-    report->n_deleted += found;
-    report->n_missing += !found;
+                    job->options->index, (int)n, id);
+    job->report->n_deleted += found;
+    job->report->n_missing += !found;
     return TRAWL_OK;
 }
 
-static enum trawl_status remove_listed(struct index_writer *w, const options_t *o, struct trawl_delete_report *report)
+static enum trawl_status remove_listed(struct job *job)
 {
     struct line_reader *lines;
     const char *line;
     size_t n;
-    TRY(line_reader_open(&lines, o->input));
+    TRY(line_reader_open(&lines, job->options->input));
     enum trawl_status status = line_next(lines, &line, &n);
     for (; !status && line; status = status ? status : line_next(lines, &line, &n))
         if (n)
-            status = remove_one(w, o, line, n, report);
+            status = remove_one(job, line, n);
     line_reader_close(lines);
     return status;
 }
@@ -70,21 +82,22 @@ static enum trawl_status count_documents(const options_t *o, struct trawl_delete
 enum trawl_status trawl_delete(const struct trawl_delete_options *given, struct trawl_delete_report *report)
 {
     options_t o;
-    struct index_writer *w;
+    struct job job = {.options = &o, .report = report};
     struct index_writer_options options = {.append = true};
     *report = (struct trawl_delete_report){0};
     TRY(opt_adopt(&o, &stage_delete, given));
     if (!o.index || (!o.ids.n_items && !o.input))
         return fail(TRAWL_USAGE, "delete needs an index and ids (--index IDX IDS..., or --input FILE)");
-    TRY(index_writer_open(&w, o.index, NULL, 0, &options));
+    TRY(index_writer_open(&job.writer, o.index, NULL, 0, &options));
     enum trawl_status status = TRAWL_OK;
     for (size_t i = 0; !status && i < o.ids.n_items; i++)
-        status = remove_one(w, &o, o.ids.items[i], strlen(o.ids.items[i]), report);
+        status = remove_one(&job, o.ids.items[i], strlen(o.ids.items[i]));
     if (!status && o.input)
-        status = remove_listed(w, &o, report);
+        status = remove_listed(&job);
     if (!status)
-        status = index_commit(&w);
-    index_abort(&w);
+        status = index_commit(&job.writer);
+    index_abort(&job.writer);
+    map_release(&job.asked);
     if (!status && o.merge)
         status = index_merge(o.index);
     return status ? status : count_documents(&o, report);

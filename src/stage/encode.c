@@ -425,6 +425,7 @@ static void release(struct job *j)
 
 static enum trawl_status run(struct job *j)
 {
+    TRY(file_keep_input(j->o->input, j->o->output));
     TRY(open_encoder(j));
     TRY(open_input(j));
     TRY(try_output(j));

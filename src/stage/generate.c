@@ -24,6 +24,7 @@ static const struct trawl_option options_table[] = {
     OPT_FLAG(OPTIONS, json, "json", "a line of JSON per prompt: ids, text and why it stopped (eos or length)"),
     OPT_CHOICE(OPTIONS, precision, "precision", "f32", "auto|f32|bf16|int8",
                "precision of the computation (auto: the best safe one of this processor)"),
+    OPT_FLAG(OPTIONS, strict, "strict", "refuse invalid UTF-8 instead of replacing it by U+FFFD"),
     OPT_COUNT(OPTIONS, batch_tokens, "batch-tokens", "N", NULL, "tokens of one packed batch; decides the workspace"),
 };
 const struct trawl_stage stage_generate = {
@@ -198,6 +199,10 @@ static enum trawl_status generate_all(struct job *j)
     if (j->records)
         progress_end(&progress);
     j->report->seconds = now() - begun;
+    if (j->records) {
+        j->report->invalid_utf8 = records_counts(j->records)->invalid_utf8;
+        j->report->first_invalid_line = records_counts(j->records)->first_invalid_line;
+    }
     return TRAWL_OK;
 }
 
@@ -207,8 +212,10 @@ static enum trawl_status open_all(struct job *j)
     struct lm_options options = {.precision = o->precision, .batch_tokens = o->batch_tokens};
     if (!o->prompt == !o->input)
         return fail(TRAWL_USAGE, "give either '--prompt' or '--input'");
-    if (o->input)
-        TRY(records_open(&j->records, o->input, false));
+    if (o->input) {
+        TRY(file_keep_input(o->input, o->output));
+        TRY(records_open(&j->records, o->input, o->strict));
+    }
     TRY(lm_open(&j->lm, o->model, &options));
     TRY(choose_template(j));
     j->options = (struct lm_generate_options){.max_tokens = o->max_tokens, .stop = j->stop};

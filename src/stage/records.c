@@ -89,7 +89,7 @@ static enum trawl_status take_string(struct records *r, struct buf *out, const s
         return fail(TRAWL_FORMAT,
                     "'%s' line %" PRIu64 ": member '%s' is invalid UTF-8 at byte %zu (leave out '--strict' "
                     "to replace it)",
-                    line_path(r->lines), line_number(r->lines), m->name, good);
+                    line_path(r->lines), line_number(r->lines), m->name, good + 1);
     *invalid = true;
     return utf8_repair(out, r->raw.data, r->raw.n);
 }
@@ -150,10 +150,6 @@ static enum trawl_status next_line(struct line_reader *lines, const char **line,
     do
         TRY(line_next(lines, line, n));
     while (*line && *n == 0);
-    if (*line && line_number(lines) == 1 && *n >= 3 && !memcmp(*line, "\xef\xbb\xbf", 3)) {
-        *line += 3;
-        *n -= 3;
-    }
     return TRAWL_OK;
 }
 

@@ -16,6 +16,7 @@ static const struct trawl_option options_table[] = {
     OPT_STRING(OPTIONS, output, "output", "F", "-", "JSON lines of {\"logprobs\"}, in the same order"),
     OPT_CHOICE(OPTIONS, precision, "precision", "f32", "auto|f32|bf16|int8",
                "precision of the computation (auto: the best safe one of this processor)"),
+    OPT_FLAG(OPTIONS, strict, "strict", "refuse invalid UTF-8 instead of replacing it by U+FFFD"),
     OPT_COUNT(OPTIONS, batch_tokens, "batch-tokens", "N", NULL, "tokens of one packed batch; decides the workspace"),
 };
 const struct trawl_stage stage_score = {
@@ -127,6 +128,8 @@ static enum trawl_status score_all(struct job *j)
     }
     progress_end(&progress);
     j->report->seconds = now() - begun;
+    j->report->invalid_utf8 = records_counts(j->records)->invalid_utf8;
+    j->report->first_invalid_line = records_counts(j->records)->first_invalid_line;
     j->report->mean_nll = j->n_values ? -j->sum / (double)j->n_values : 0.0;
     return TRAWL_OK;
 }
@@ -134,11 +137,12 @@ static enum trawl_status score_all(struct job *j)
 static enum trawl_status run(struct job *j, const struct trawl_score_options *o)
 {
     struct lm_options options = {.precision = o->precision, .batch_tokens = o->batch_tokens};
+    TRY(file_keep_input(o->input, o->output));
     j->lines = mem_array(BLOCK_LINES, sizeof *j->lines);
     j->places = mem_array(BLOCK_LINES, sizeof *j->places);
     if (!j->lines || !j->places)
         return mem_status();
-    TRY(records_open(&j->records, o->input, false));
+    TRY(records_open(&j->records, o->input, o->strict));
     TRY(lm_open(&j->lm, o->model, &options));
     TRY(file_writer_open(&j->out, o->output));
     enum trawl_status status = score_all(j);

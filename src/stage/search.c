@@ -178,6 +178,8 @@ static enum trawl_status take_single(struct job *j)
 static enum trawl_status take_queries(struct job *j)
 {
     const struct trawl_search_options *o = j->o;
+    if (o->queries)
+        TRY(file_keep_input(o->queries, o->output));
     if (o->words.n_items && o->queries)
         return fail(TRAWL_USAGE, "both a query and '--queries %s' were given: one of them is searched", o->queries);
     if (!o->words.n_items && !o->queries && !o->query_vectors)
@@ -187,6 +189,7 @@ static enum trawl_status take_queries(struct job *j)
     if (o->queries) {
         TRY(queries_read(&j->queries, o->queries, o->strict));
         j->report->invalid_utf8 = j->queries.invalid_utf8;
+        j->report->first_invalid_line = j->queries.first_invalid_line;
         j->asked = &j->queries;
     }
     if (!o->query_vectors)

@@ -162,7 +162,7 @@ static enum trawl_status lines_item(struct texts *t, struct text_item *item)
     if (good < n && t->options.strict)
         return fail(TRAWL_FORMAT,
                     "'%s' line %" PRIu64 ": invalid UTF-8 at byte %zu (leave out '--strict' to replace it)",
-                    line_path(t->lines), line_number(t->lines), good);
+                    line_path(t->lines), line_number(t->lines), good + 1);
     buf_reset(&t->text);
     TRY(good < n ? utf8_repair(&t->text, line, n) : buf_append(&t->text, line, n));
     number_item(t, item);

@@ -99,10 +99,12 @@ static enum trawl_status check_utf8(struct job *job)
     const char *path = line_path(job->input);
     unsigned long long line = (unsigned long long)line_number(job->input);
     if (job->options->strict)
-        return fail(TRAWL_FORMAT, "'%s' line %llu: malformed UTF-8 at byte %zu of the text", path, line, at);
+        return fail(TRAWL_FORMAT,
+                    "'%s' line %llu: invalid UTF-8 in the text, byte %zu (without --strict it is replaced by U+FFFD)",
+                    path, line, at + 1);
     if (job->report->n_repaired++ == 0)
-        log_warn("'%s' line %llu: malformed UTF-8 at byte %zu of the text, replaced by U+FFFD (--strict refuses)", path,
-                 line, at);
+        log_warn("'%s' line %llu: invalid UTF-8 in the text, byte %zu, replaced by U+FFFD (--strict refuses)", path,
+                 line, at + 1);
     return TRAWL_OK;
 }
 
@@ -131,7 +133,7 @@ static enum trawl_status read_ids(struct ids *ids, const json_t *list, const cha
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *id = json_array_get(list, i);
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > UINT32_MAX)
-            return fail(TRAWL_FORMAT, "%s: id %zu is not a whole number from 0", where, i);
+            return fail(TRAWL_FORMAT, "%s: id %zu of the list is not a whole number from 0", where, i + 1);
         TRY(ids_append(ids, (uint32_t)json_integer_value(id)));
     }
     return TRAWL_OK;
@@ -247,6 +249,7 @@ enum trawl_status trawl_tokenize(const struct trawl_tokenize_options *options, s
     enum trawl_status status = TRAWL_OK;
     *report = (struct trawl_tokenize_report){0};
     TRY_OUT(check_options(options));
+    TRY_OUT(file_keep_input(options->input, options->output));
     TRY_OUT(open_model(&job));
     TRY_OUT(tokenizer_scratch_new(&job.scratch));
     TRY_OUT(line_reader_open(&job.input, options->input ? options->input : "-"));

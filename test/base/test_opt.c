@@ -94,7 +94,7 @@ static void every_way_of_writing_is_understood(void **state)
     assert_ok(PARSE("--model", "m", "-k7", "-5"));
     assert_int_equal(options.k, 7);
     assert_string_equal(options.query, "-5");
-    assert_ok(PARSE("--model", "--output"));
+    assert_ok(PARSE("--model=--output"));
     assert_string_equal(options.model, "--output");
 }
 
