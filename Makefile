@@ -2,7 +2,8 @@
 BUILD   ?= build
 PREFIX  ?= /usr/local
 MODELS   = smollm2-135m minilm
-.PHONY: all deps build models quickstart check check-peers bench lint format fuzz install clean
+ALL_MODELS = $(MODELS) gemma3-270m qwen2.5-coder-0.5b
+.PHONY: all deps build models all-models quickstart check check-peers bench lint format fuzz install clean
 
 all: build
 
@@ -13,21 +14,24 @@ build: deps             # the program build/trawl and the library
 	@test -e $(BUILD)/build.ninja || meson setup $(BUILD) --prefix $(PREFIX)
 	@ninja -C $(BUILD)
 
-models:                 # the models that tests and quickstart use, verified, under ~/.cache/trawl or $$TRAWL_MODELS
+models:                 # the models that quickstart uses, verified, under ~/.cache/trawl or $$TRAWL_MODELS
 	@tools/fetch $(MODELS)
+
+all-models:             # those of the tests and benchmarks too, 0.9 GB together
+	@tools/fetch $(ALL_MODELS)
 
 quickstart: build models # index, search and score a real collection
 	@tools/quickstart $(BUILD)/trawl
 
-check: build models     # all tests
+check: build all-models # all tests
 	@tools/layers
 	@tools/check $(BUILD)
 
-check-peers: build      # against other programs, in an environment of their own; results go to bench/
+check-peers: build all-models # against other programs, in an environment of their own; results go to bench/
 	@tools/peers check $(BUILD)
 
-bench: build models     # the figures of the README, one table after the other
-	@tools/peers bench $(BUILD)
+bench: build all-models # the figures of the README; TABLE=flat for one of bench/*, SMALL=1 to see that it runs
+	@tools/peers bench $(BUILD) $(if $(SMALL),--small) $(TABLE)
 
 lint:
 	@tools/deps ci && tools/lint $(BUILD)

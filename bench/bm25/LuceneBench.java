@@ -1,5 +1,6 @@
-// Lucene on the same documents and queries: java -cp anserini.jar LuceneBench.java CORPUS.jsonl QUERIES.tsv FOLDER
-// One thread; the best of three rounds of each query, means in ms. Times of building are processor time.
+// Lucene, asked by run.py: java -cp anserini.jar LuceneBench.java CORPUS.jsonl QUERIES.tsv FOLDER
+// One thread. First line: seconds and processor seconds of building. Then every line "K" is answered with the
+// milliseconds of each query.
 import com.fasterxml.jackson.databind.*;
 import java.io.*;
 import java.lang.management.*;
@@ -64,7 +65,7 @@ public class LuceneBench {
             }
             writer.forceMerge(1);
         }
-        System.out.printf("index: %.1f s, %.1f s of processor time%n", (System.nanoTime() - begin) * 1e-9,
+        System.out.printf("%.3f %.3f%n", (System.nanoTime() - begin) * 1e-9,
             (cpu.getCurrentThreadCpuTime() - begin_cpu) * 1e-9);
         IndexSearcher searcher = new IndexSearcher(DirectoryReader.open(folder));
         searcher.setSimilarity(new BM25Similarity(0.9f, 0.4f));
@@ -72,22 +73,18 @@ public class LuceneBench {
         List<String> queries = new ArrayList<>();
         for (String line : Files.readAllLines(Paths.get(args[1])))
             queries.add(line.substring(line.indexOf('\t') + 1));
-        for (int k : new int[] {10, 1000}) {
-            double[] best = new double[queries.size()];
-            Arrays.fill(best, 1e9);
-            for (int round = 0; round < 4; round++)
-                for (int i = 0; i < best.length; i++) {
-                    long start = System.nanoTime();
-                    TopScoreDocCollector c = TopScoreDocCollector.create(k, k);
-                    searcher.search(parse(analyzer, queries.get(i)), c);
-                    c.topDocs();
-                    if (round > 0)
-                        best[i] = Math.min(best[i], (System.nanoTime() - start) * 1e-6);
-                }
-            double mean = Arrays.stream(best).sum() / best.length;
-            Arrays.sort(best);
-            System.out.printf("k %d: mean %.3f ms, median %.3f, 99th percentile %.3f%n", k, mean, best[best.length / 2],
-                best[best.length * 99 / 100]);
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+        for (String line; (line = in.readLine()) != null;) {
+            int k = Integer.parseInt(line.trim());
+            StringBuilder times = new StringBuilder();
+            for (String query : queries) {
+                long start = System.nanoTime();
+                TopScoreDocCollector c = TopScoreDocCollector.create(k, k);
+                searcher.search(parse(analyzer, query), c);
+                c.topDocs();
+                times.append((System.nanoTime() - start) * 1e-6).append(' ');
+            }
+            System.out.println(times);
         }
     }
 }

@@ -1,15 +1,19 @@
 """Documents of about 60 tokens for benchmarks: sentences of real collections, drawn and mixed deterministically.
 
-make_corpus.py N OUT.jsonl COLLECTION... (BEIR folders). A share of the words is replaced by made-up rare ones with a
+make_corpus.py N OUT.jsonl CORPUS.jsonl[.gz]... A share of the words is replaced by made-up rare ones with a
 Zipf tail, so that the vocabulary grows with the number of documents as that of real text does (Heaps' law).
 Also writes OUT.queries.tsv: 1,000 queries, the titles and first words of sentences (2 to 8 words).
 """
-import json, random, re, sys
+import gzip
+import json
+import random
+import re
+import sys
 
 
-def sentences(folders):
-    for folder in folders:
-        with open(folder + "/corpus.jsonl", encoding="utf-8") as f:
+def sentences(paths):
+    for path in paths:
+        with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as f:
             for line in f:
                 doc = json.loads(line)
                 for s in re.split(r"(?<=[.!?])\s+", (doc.get("title", "") + ". " + doc["text"]).replace("\n", " ")):
@@ -19,9 +23,9 @@ def sentences(folders):
 
 
 def main():
-    n, out, folders = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    n, out, paths = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     rng = random.Random(7)
-    pool = list(sentences(folders))
+    pool = list(sentences(paths))
     with open(out, "w", encoding="utf-8") as f:
         for i in range(n):
             words = []

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """trawl encode against sentence-transformers, transformers and llama.cpp: the same texts, interleaved.
 
-usage: bench/encode/run.py [--texts 512] [--tokens 256] [--rounds 3] [--models NAME...] [--threads 2] [--trawl build/trawl]
+usage: bench/encode/run.py [--small] [--texts 512] [--tokens 256] [--rounds 3] [--models NAME...] [--threads 2] [--trawl build/trawl]
 
 The first documents of SciFact (title and text, cut at --tokens), mean pooling and l2, on the same number of threads. In
 every round each contender encodes all texts once; the median is kept. Tokenising counts, loading the model does not.
@@ -201,6 +201,7 @@ def measure(model, texts, options, out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="tiny sizes, to see that everything runs; not recorded")
     parser.add_argument("--texts", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
@@ -208,10 +209,12 @@ def main():
     parser.add_argument("--models", nargs="+", default=["minilm", "smollm2-135m", "gemma3-270m"])
     parser.add_argument("--trawl", default=os.environ.get("TRAWL_PROGRAM") or os.path.join(SOURCE, "build", "trawl"))
     options = parser.parse_args()
+    if options.small:
+        options.texts, options.rounds, options.models = 24, 1, options.models[:1]
     os.environ.update(OMP_NUM_THREADS=str(options.threads), TQDM_DISABLE="1", HF_HUB_OFFLINE="1")
     import torch
     torch.set_num_threads(options.threads)
-    results = os.path.join(SOURCE, "bench", "results", "encode.tsv")
+    results = os.devnull if options.small else os.path.join(SOURCE, "bench", "results", "encode.tsv")
     os.makedirs(os.path.dirname(results), exist_ok=True)
     texts = documents(options.texts)
     print("\t".join(COLUMNS))

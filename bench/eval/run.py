@@ -1,23 +1,20 @@
-#!/usr/bin/env python3
-"""trawl eval against pytrec_eval: the whole job, interleaved.
-
-usage: bench/eval/run.py [--queries 7000] [--hits 1000] [--judged N] [--shuffled] [--rounds 5] [--trawl build/trawl]
+"""trawl eval beside pytrec_eval: the whole job and the evaluator alone, interleaved.
 
 The data are made here from a fixed seed: a run in the order of its scores (--shuffled: not), and qrels with one to four
-judged documents per query, as MS MARCO's are (--judged N: so many). The job: qrels and run files to the per-query values
-of seven measures; pytrec_eval reads with its own parse_qrel and parse_run, trawl is a process of its own, started anew.
-All values of both are compared in every round.
+judged documents per query, as MS MARCO's are (--judged N: so many). The whole job: qrels and run files to the per-query
+values of seven measures; pytrec_eval reads with its own parse_qrel and parse_run, trawl is a process of its own,
+started anew. Alone: both have read the files. All values of both are compared in every round.
 """
-import argparse
 import os
-import platform
 import random
-import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
-import pytrec_eval
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import pytrec_eval  # noqa: E402
+import table  # noqa: E402
 
 MEASURES = ["map", "ndcg_cut_10", "ndcg_cut_100", "recall_100", "recall_1000", "recip_rank", "P_10"]
 
@@ -69,44 +66,39 @@ def check(values, path):
     assert n == len(values) * len(MEASURES), (n, len(values))
 
 
-def processor():
-    for line in open("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.machine()
-
-
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--trawl", default=os.environ.get("TRAWL_PROGRAM", "build/trawl"))
-    parser.add_argument("--queries", type=int, default=7000)
-    parser.add_argument("--hits", type=int, default=1000)
-    parser.add_argument("--judged", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--shuffled", action="store_true")
-    args = parser.parse_args()
-    times = {"pytrec": [], "pytrec alone": [], "trawl 1": [], "trawl 2": []}
+    p = table.parser(__doc__)
+    p.add_argument("--queries", type=int)
+    p.add_argument("--hits", type=int, default=1000)
+    p.add_argument("--judged", type=int, default=0)
+    p.add_argument("--shuffled", action="store_true")
+    o = p.parse_args()
+    rounds, queries = o.rounds or (1 if o.small else 5), o.queries or (50 if o.small else 7000)
+    program, names = table.build("bench_eval"), ",".join(MEASURES)
+    whole, alone = {1: [], 2: []}, {1: [], 2: []}
+    whole_peer, alone_peer = [], []
     with tempfile.TemporaryDirectory() as folder:
-        qrels, run = make_data(folder, args.queries, args.hits, args.judged, args.shuffled)
-        size = os.path.getsize(run) / 1e6
-        for _ in range(args.rounds):
-            whole, alone, values = whole_pytrec(qrels, run)
-            times["pytrec"].append(whole)
-            times["pytrec alone"].append(alone)
-            seconds, out = whole_trawl(args.trawl, qrels, run, ",".join(MEASURES), 1)
-            times["trawl 1"].append(seconds)
-            check(values, out)
-            del values
-            times["trawl 2"].append(whole_trawl(args.trawl, qrels, run, ",".join(MEASURES), 2)[0])
-    m = {name: statistics.median(t) for name, t in times.items() if t}
-    print(f"{args.queries} queries x {args.hits} hits{' shuffled' if args.shuffled else ''}, {size:.0f} MB, "
-          f"{len(MEASURES)} measures; {processor()}, {time.strftime('%Y-%m-%d')}; median of {args.rounds}\n")
-    print("| whole job, files to per-query values | seconds | times pytrec_eval |")
-    print("|---|---|---|")
-    print(f"| pytrec_eval (parse_run, evaluate) | {m['pytrec']:.2f} | 1 |")
-    print(f"| pytrec_eval, evaluate alone | {m['pytrec alone']:.2f} | |")
-    print(f"| trawl eval, 1 thread | {m['trawl 1']:.2f} | {m['pytrec'] / m['trawl 1']:.1f} |")
-    print(f"| trawl eval, 2 threads | {m['trawl 2']:.2f} | {m['pytrec'] / m['trawl 2']:.1f} |")
+        qrels, run = make_data(folder, queries, o.hits, o.judged, o.shuffled)
+        size = f"{queries} x {o.hits}, {os.path.getsize(run) / 1e6:.0f} MB"
+        t = table.Table("eval", f"{len(MEASURES)} measures{', run shuffled' if o.shuffled else ''}", rounds, o.small)
+        servers = {n: table.Server([program, qrels, run, names], env=dict(os.environ, TRAWL_THREADS=str(n)))
+                   for n in alone}
+        for _ in range(rounds):
+            seconds, evaluation, values = whole_pytrec(qrels, run)
+            whole_peer.append(seconds)
+            alone_peer.append(evaluation)
+            for n in whole:
+                seconds, out = whole_trawl(table.PROGRAM, qrels, run, names, n)
+                whole[n].append(seconds)
+                check(values, out)
+            for n in alone:
+                alone[n].append(float(servers[n].ask()[0]))
+        for n in servers:
+            servers[n].close()
+    for what, mine, theirs in (("files to values", whole, whole_peer), ("evaluator alone", alone, alone_peer)):
+        for n in mine:
+            t.add(what, size, n, "s", mine[n], table.version("pytrec_eval-terrier"), theirs)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,51 +1,67 @@
-#!/usr/bin/env python3
-"""MB/s of text to ids on one thread, ours and the `tokenizers` library's, passes interleaved; the best of each.
+"""MB/s of text to ids on one thread, ours and the `tokenizers` library's, passes interleaved over abstracts of SciFact.
 
-Usage: bench/tokenizers/run.py BUILD_FOLDER TEXTS.jsonl[.gz] NAME=MODEL=REFERENCE.json ...
-MODEL is what `trawl --model` takes, REFERENCE.json the same tokenizer for the library. The number of ids is compared.
-Needs: pip install tokenizers; ninja -C BUILD bench/tokenizers_bench (BUILD_FOLDER is BUILD/bench)
+MiniLM's tokenizer is its tokenizer.json; those of GGUF files are what transformers makes of the same file. The
+number of ids must be the same, or the table stops.
 """
 import gzip
 import json
 import os
-import subprocess
 import sys
 import time
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import table  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
-PASSES = 3
+
+def library(model):
+    folder = os.path.join(table.MODELS, model)
+    if os.path.exists(os.path.join(folder, "tokenizer.json")):
+        t = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+    else:
+        from transformers import AutoTokenizer
+        t = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf").backend_tokenizer
+    t.no_truncation()
+    t.no_padding()
+    return t
 
 
 def main():
-    build, path, *models = sys.argv[1:]
-    opener = gzip.open if path.endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        texts = [json.loads(line)["text"] for line in file]
+    p = table.parser(__doc__)
+    p.add_argument("models", nargs="*", help="default: all that are fetched")
+    p.add_argument("--texts", type=int)
+    o = p.parse_args()
+    rounds, n = o.rounds or (1 if o.small else 3), o.texts or (100 if o.small else 5183)
+    with gzip.open(os.path.join(table.SCIFACT, "corpus.jsonl.gz"), "rt", encoding="utf-8") as lines:
+        texts = [json.loads(line)["text"] for line, _ in zip(lines, range(n))]
     size = sum(len(t.encode()) for t in texts)
-    print("%-10s %10s %12s %8s" % ("tokenizer", "trawl MB/s", "library MB/s", "ratio"))
-    for name, model, reference in (m.split("=") for m in models):
-        library = Tokenizer.from_file(reference)
-        library.no_truncation()
-        library.no_padding()
-        ours = subprocess.Popen([build + "/tokenizers_bench", model, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                text=True)
-        best, best_library = 0.0, 0.0
-        for _ in range(PASSES):
-            ours.stdin.write("\n")
-            ours.stdin.flush()
-            rate, n_ids = ours.stdout.readline().split()
-            best = max(best, float(rate))
+    os.makedirs(o.folder, exist_ok=True)
+    path = os.path.join(o.folder, f"texts-{n}.jsonl")
+    with open(path, "w", encoding="utf-8") as out:
+        out.writelines(json.dumps({"text": t}) + "\n" for t in texts)
+    program = table.build("bench_tokenizers")
+    t = table.Table("tokenizers", "text to ids", rounds, o.small)
+    known = ["minilm", "smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b"]
+    for model in o.models or [m for m in known if os.path.isdir(os.path.join(table.MODELS, m))]:
+        peer, ours = library(model), table.Server([program, model, path])
+        mine, theirs = [], []
+        for r in range(rounds + 1):  # the first one warms up
+            rate, n_ids = ours.ask()
             begin = time.perf_counter()
-            n_library = sum(len(library.encode(t, add_special_tokens=False).ids) for t in texts)
-            best_library = max(best_library, size / (time.perf_counter() - begin) / 1e6)
-            if int(n_ids) != n_library:
-                sys.exit("%s: %s ids, the library gives %d" % (name, n_ids, n_library))
-        ours.stdin.close()
-        ours.wait()
-        print("%-10s %10.1f %12.2f %8.1f" % (name, best, best_library, best / best_library))
+            n_peer = sum(len(peer.encode(text, add_special_tokens=False).ids) for text in texts)
+            seconds = time.perf_counter() - begin
+            if int(n_ids) != n_peer:
+                sys.exit(f"{model}: {n_ids} ids, the library gives {n_peer}")
+            if r:
+                mine.append(float(rate))
+                theirs.append(size / seconds / 1e6)
+        ours.close()
+        t.add(model, f"{size / 1e6:.1f} MB", 1, "MB/s", mine, table.version("tokenizers"), theirs, f"{n_ids} ids",
+              more=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,8 @@
 /*
- * Flat search on vectors of a size that leaves the cache; bench/flat/flat.py drives it next to a peer.
+ * Flat search on vectors of a size that leaves the cache; bench/flat/run.py drives it next to a peer.
  *
  *   bench_flat make N D ROWS.npy QUERIES.npy   clustered unit vectors, 1,024 queries from the same clusters
- *   bench_flat serve ROWS.npy QUERIES.npy      answers lines "FORMAT BATCH K BEGIN" with milliseconds and the rows
- * found
+ *   bench_flat serve ROWS.npy QUERIES.npy      answers lines "FORMAT BATCH K BEGIN": milliseconds, rows found
  *
  * The f32 rows stay in the mapped file, as in an index.
  */
