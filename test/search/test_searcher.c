@@ -315,25 +315,37 @@ static void any_number_of_threads_finds_the_same(void **unused)
     pool_set_threads(0);
 }
 
-static void batches_make_no_heap_calls_after_the_first(void **unused)
+/* One searcher, warmed up by a batch, then batches and single queries. */
+static void count_heap_calls(struct scene *s, enum search_mode mode)
+{
+    struct searcher *searcher;
+    struct search_options o = search_defaults();
+    size_t n[QUERIES];
+    o.mode = mode;
+    o.vectors = mode != SEARCH_BM25;
+    assert_int_equal(searcher_new(&searcher, s->ix, &o), TRAWL_OK);
+    assert_int_equal(searcher_mode(searcher), mode);
+    assert_int_equal(searcher_batch(searcher, s->hits, n, s->queries, QUERIES), TRAWL_OK);
+    assert_int_equal(searcher_batch(searcher, s->hits, n, s->queries, 1), TRAWL_OK);
+    size_t before = heap_calls;
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(searcher_batch(searcher, s->hits, n, s->queries, QUERIES - i), TRAWL_OK);
+    for (size_t q = 0; q < QUERIES; q++)
+        assert_int_equal(searcher_batch(searcher, s->hits, n, &s->queries[q], 1), TRAWL_OK);
+    assert_int_equal(heap_calls, before);
+    searcher_free(searcher);
+}
+
+static void no_mode_makes_heap_calls_after_warm_up(void **unused)
 {
     (void)unused;
     if (!HEAP_CALLS_COUNTED)
         skip(); /* the sanitizer has its own allocator */
     struct scene s;
-    struct searcher *searcher;
-    struct search_options o = search_defaults();
-    size_t n[QUERIES];
-    o.vectors = true;
     pool_set_threads(1); /* so that the first batch warms up every worker */
     scene_open(&s, INDEX_VEC_F32, PASSAGES_MAX);
-    assert_int_equal(searcher_new(&searcher, s.ix, &o), TRAWL_OK);
-    assert_int_equal(searcher_batch(searcher, s.hits, n, s.queries, QUERIES), TRAWL_OK);
-    size_t before = heap_calls;
-    for (size_t i = 0; i < 5; i++)
-        assert_int_equal(searcher_batch(searcher, s.hits, n, s.queries, QUERIES - i), TRAWL_OK);
-    assert_int_equal(heap_calls, before);
-    searcher_free(searcher);
+    for (enum search_mode mode = SEARCH_BM25; mode <= SEARCH_HYBRID; mode++)
+        count_heap_calls(&s, mode);
     scene_close(&s);
     pool_set_threads(0);
 }
@@ -455,7 +467,7 @@ int main(void)
         cmocka_unit_test(split_documents_are_found_by_their_best_passage),
         cmocka_unit_test(one_query_finds_what_the_batch_finds),
         cmocka_unit_test(any_number_of_threads_finds_the_same),
-        cmocka_unit_test(batches_make_no_heap_calls_after_the_first),
+        cmocka_unit_test(no_mode_makes_heap_calls_after_warm_up),
         cmocka_unit_test(int8_rescored_is_near_f32),
         cmocka_unit_test(empty_text_and_zero_vector_have_no_hits),
         cmocka_unit_test(wrong_wishes_are_refused),
