@@ -311,35 +311,80 @@ size_t matmul_plan_rows(const struct matmul_plan *plan)
     return plan->M;
 }
 
-static enum trawl_status reorder(dnnl_memory_t to, view to_desc, const void *W, const struct matmul_plan *plan)
+struct matmul_packer {
+    const struct matmul_plan *plan;
+    dnnl_primitive_desc_t pd;
+    dnnl_primitive_t primitive;
+    dnnl_stream_t stream;
+    dnnl_memory_t from;
+};
+
+static view packed_of(const struct matmul_plan *plan)
+{
+    return dnnl_primitive_desc_query_md(plan->sizes[0].pd, dnnl_query_weights_md, 0);
+}
+
+enum trawl_status matmul_packer_new(struct matmul_packer **out, const struct matmul_plan *plan, bool transposed)
 {
     enum trawl_status status = TRAWL_OK;
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_t primitive = NULL;
-    dnnl_stream_t stream = NULL;
-    dnnl_memory_t from = NULL;
+    struct matmul_packer *p = mem_array(1, sizeof *p);
     desc plain;
+    bool made = false;
     const dnnl_dims_t dims = {(dnnl_dim_t)plan->K, (dnnl_dim_t)plan->N};
-    dnnl_status_t made = desc_make(&plain, dims, w_type[plan->kind], dnnl_ba);
-    if (made != dnnl_success)
-        return dnnl_failed("a description", made);
-    TRY_DNNL("a memory", dnnl_memory_create(&from, VIEW(plain), engine, (void *)W));
-    TRY_DNNL("planning to pack", reorder_desc(&pd, VIEW(plain), to_desc, engine));
-    TRY_DNNL("packing", dnnl_primitive_create(&primitive, pd));
-    TRY_DNNL("a stream", dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
-    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
-    TRY_DNNL("packing", dnnl_primitive_execute(primitive, stream, 2, args));
-    TRY_DNNL("packing", dnnl_stream_wait(stream));
+    *out = NULL;
+    if (!p)
+        return mem_status();
+    engine_get();
+    p->plan = plan;
+    TRY_DNNL("a description", desc_make(&plain, dims, w_type[plan->kind], transposed ? dnnl_ab : dnnl_ba));
+    made = true;
+    TRY_DNNL("a memory", dnnl_memory_create(&p->from, VIEW(plain), engine, DNNL_MEMORY_NONE));
+    TRY_DNNL("planning to pack", reorder_desc(&p->pd, VIEW(plain), packed_of(plan), engine));
+    TRY_DNNL("packing", dnnl_primitive_create(&p->primitive, p->pd));
+    TRY_DNNL("a stream", dnnl_stream_create(&p->stream, engine, dnnl_stream_default_flags));
 out:
-    if (stream)
-        dnnl_stream_destroy(stream);
-    if (primitive)
-        dnnl_primitive_destroy(primitive);
-    if (pd)
-        dnnl_primitive_desc_destroy(pd);
-    if (from)
-        dnnl_memory_destroy(from);
-    desc_drop(&plain);
+    if (made)
+        desc_drop(&plain);
+    if (status)
+        matmul_packer_free(p);
+    else
+        *out = p;
+    return status;
+}
+
+void matmul_packer_free(struct matmul_packer *p)
+{
+    if (!p)
+        return;
+    if (p->stream)
+        dnnl_stream_destroy(p->stream);
+    if (p->primitive)
+        dnnl_primitive_destroy(p->primitive);
+    if (p->pd)
+        dnnl_primitive_desc_destroy(p->pd);
+    if (p->from)
+        dnnl_memory_destroy(p->from);
+    free(p);
+}
+
+enum trawl_status matmul_pack(struct matmul_packer *p, struct matmul_weights *weights, const void *W)
+{
+    enum trawl_status status = TRAWL_OK;
+    one_thread();
+    TRY_DNNL("packing", dnnl_memory_set_data_handle(p->from, (void *)W));
+    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, p->from}, {DNNL_ARG_TO, weights->memory}};
+    TRY_DNNL("packing", dnnl_primitive_execute(p->primitive, p->stream, 2, args));
+    TRY_DNNL("packing", dnnl_stream_wait(p->stream));
+out:
+    return status;
+}
+
+static enum trawl_status pack_once(struct matmul_weights *weights, const struct matmul_plan *plan, const void *W)
+{
+    struct matmul_packer *packer;
+    TRY(matmul_packer_new(&packer, plan, false));
+    enum trawl_status status = matmul_pack(packer, weights, W);
+    matmul_packer_free(packer);
     return status;
 }
 
@@ -351,7 +396,7 @@ enum trawl_status matmul_weights_new(struct matmul_weights **out, const struct m
     if (!weights)
         return mem_status();
     engine_get();
-    view packed = dnnl_primitive_desc_query_md(plan->sizes[0].pd, dnnl_query_weights_md, 0);
+    view packed = packed_of(plan);
     weights->bytes = dnnl_memory_desc_get_size(packed);
     weights->data = mem_aligned(weights->bytes, 1);
     if (!weights->data) {
@@ -360,7 +405,8 @@ enum trawl_status matmul_weights_new(struct matmul_weights **out, const struct m
     }
     memset(weights->data, 0, weights->bytes);
     TRY_DNNL("a memory", dnnl_memory_create(&weights->memory, packed, engine, weights->data));
-    TRY_OUT(reorder(weights->memory, packed, W, plan));
+    if (W)
+        TRY_OUT(pack_once(weights, plan, W));
 out:
     if (status)
         matmul_weights_free(weights);

@@ -35,12 +35,23 @@ MUST_USE enum trawl_status matmul_plan_new(struct matmul_plan **plan, enum matmu
 void matmul_plan_free(struct matmul_plan *plan);
 size_t matmul_plan_rows(const struct matmul_plan *plan);
 
-/* W as (N,K) in the kind's element type -> packed; the input may be freed afterwards. */
+/* W as (N,K) in the kind's element type -> packed; the input may be freed afterwards. W NULL: zeros, to be packed into.
+ */
 struct matmul_weights;
 MUST_USE enum trawl_status matmul_weights_new(struct matmul_weights **weights, const struct matmul_plan *plan,
                                               const void *W);
 void matmul_weights_free(struct matmul_weights *weights);
 size_t matmul_weights_bytes(const struct matmul_weights *weights);
+
+/*
+ * Packs over weights that exist already, for weights that change: no heap call of ours. Belongs to one thread.
+ * `transposed`: W is given as (K,N).
+ */
+struct matmul_packer;
+MUST_USE enum trawl_status matmul_packer_new(struct matmul_packer **packer, const struct matmul_plan *plan,
+                                             bool transposed);
+void matmul_packer_free(struct matmul_packer *packer);
+MUST_USE enum trawl_status matmul_pack(struct matmul_packer *packer, struct matmul_weights *weights, const void *W);
 
 struct matmul_exec;
 MUST_USE enum trawl_status matmul_exec_new(struct matmul_exec **exec, const struct matmul_plan *plan);

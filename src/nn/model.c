@@ -329,7 +329,7 @@ static enum trawl_status plan_products(struct nn_model *m)
     return TRAWL_OK;
 }
 
-static void rope_fill(float *out, const struct nn_config *c, size_t table, size_t position)
+void nn_rope_fill(float *out, const struct nn_config *c, size_t table, size_t position)
 {
     size_t half = c->D / 2;
     for (size_t i = 0; i < half; i++) {
@@ -343,7 +343,7 @@ const float *nn_rope_at(const struct nn_model *model, size_t table, size_t posit
 {
     if (position < model->rope_positions)
         return model->rope[table] + position * model->config.D;
-    rope_fill(scratch, &model->config, table, position);
+    nn_rope_fill(scratch, &model->config, table, position);
     return scratch;
 }
 
@@ -361,12 +361,12 @@ static enum trawl_status rope_tables(struct nn_model *m)
         if (!m->rope[t])
             return mem_status();
         for (size_t p = 0; p < m->rope_positions; p++)
-            rope_fill(m->rope[t] + p * c->D, c, t, p);
+            nn_rope_fill(m->rope[t] + p * c->D, c, t, p);
     }
     return TRAWL_OK;
 }
 
-static enum trawl_status check_config(const struct nn_config *c)
+enum trawl_status nn_config_check(const struct nn_config *c)
 {
     if (!c->L || c->L > NN_LAYERS_MAX || !c->C || !c->H || !c->K || c->H % c->K || !c->D || c->D % 2 ||
         c->D > NN_HEAD_DIM_MAX || !c->F || !c->V || !c->positions)
@@ -384,7 +384,7 @@ enum trawl_status nn_model_new(struct nn_model **out, const struct nn_source *so
 {
     enum trawl_status status = TRAWL_OK;
     *out = NULL;
-    TRY(check_config(source->config));
+    TRY(nn_config_check(source->config));
     if (precision == NN_BF16 && !matmul_supports(MATMUL_BF16))
         return fail(TRAWL_UNSUPPORTED, "this processor cannot compute in bf16 (it needs AVX-512): ask for f32 or int8");
     struct nn_model *m = mem_array(1, sizeof *m);

@@ -78,6 +78,10 @@ static inline size_t nn_inputs(const struct nn_config *c)
 MUST_USE enum trawl_status nn_smooth_new(float **smooth, const struct nn_source *source);
 /* Angles of a position (D): from the model's table or into scratch (D). */
 const float *nn_rope_at(const struct nn_model *model, size_t table, size_t position, float *scratch);
+/* UNSUPPORTED for shapes that the passes cannot compute. */
+MUST_USE enum trawl_status nn_config_check(const struct nn_config *c);
+/* out (D): cosines, then sines of a position under one of the two tables. */
+void nn_rope_fill(float *out, const struct nn_config *c, size_t table, size_t position);
 MUST_USE enum trawl_status nn_head_prepare(struct nn_model *model);
 
 struct nn_kv {
