@@ -119,14 +119,15 @@ enum trawl_status contract_from_json(struct contract *c, const json_t *json, con
 static enum trawl_status mismatch(const struct contract *wanted, const struct contract *given, const struct field *f,
                                   const char *where)
 {
+    bool files = f->offset == offsetof(struct contract, model) || f->offset == offsetof(struct contract, tokenizer);
     if (f->kind == FIELD_TEXT)
-        return fail(TRAWL_MISMATCH, "%s: %s is '%.200s', but '%.200s' is wanted (--force overrides)", where, f->name,
-                    text_of(given, f), text_of(wanted, f));
+        return fail(TRAWL_MISMATCH, "%s: %s is '%.200s', but '%.200s' is wanted", where, f->name, text_of(given, f),
+                    text_of(wanted, f));
     if (f->kind == FIELD_BOOL)
-        return fail(TRAWL_MISMATCH, "%s: %s is %s, but %s is wanted (--force overrides)", where, f->name,
+        return fail(TRAWL_MISMATCH, "%s: %s is %s, but %s is wanted", where, f->name,
                     bool_of(given, f) ? "true" : "false", bool_of(wanted, f) ? "true" : "false");
-    return fail(TRAWL_MISMATCH, "%s: %s is %zu, but %zu is wanted (--force overrides)", where, f->name,
-                count_of(given, f), count_of(wanted, f));
+    return fail(TRAWL_MISMATCH, "%s: %s is %zu, but %zu is wanted", where, f->name, count_of(given, f),
+                count_of(wanted, f));
 }
 
 static bool same(const struct contract *a, const struct contract *b, const struct field *f)

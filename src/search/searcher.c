@@ -135,7 +135,9 @@ static enum trawl_status check_model(const struct searcher *s, const struct inde
     if (s->options.force)
         return TRAWL_OK;
     enum trawl_status status = contract_check(&field->query, &given, model);
-    return status ? fail_context(status, "'%s' field '%s'", index_path(s->ix), field->name) : TRAWL_OK;
+    return status
+               ? fail_context(status, "'%s' field '%s' (--force searches all the same)", index_path(s->ix), field->name)
+               : TRAWL_OK;
 }
 
 static enum trawl_status open_model(struct searcher *s)
@@ -150,7 +152,11 @@ static enum trawl_status open_model(struct searcher *s)
                     "vectors, or --mode bm25",
                     index_path(s->ix), field->name);
     struct encoder_options options = {.precision = s->options.precision ? s->options.precision : "auto"};
-    TRY(encoder_open(&s->encoder, model, &options));
+    enum trawl_status status = encoder_open(&s->encoder, model, &options);
+    if (status && model != s->options.model)
+        return fail_context(status, "'%s' field '%s' needs its model (--model says where it is now)", index_path(s->ix),
+                            field->name);
+    TRY(status);
     if (field->has_contract) {
         TRY(check_model(s, field, model));
         TRY(encoder_set_contract(s->encoder, ENCODER_QUERY, &field->query));

@@ -29,9 +29,15 @@ enum trawl_status embed_open_append(struct embed *e, const char *model, const st
     struct encoder_options o = *options;
     if (!field->has_contract)
         return fail(TRAWL_MISMATCH, "%s: field '%s' does not say what model its vectors are from", where, field->name);
-    TRY(encoder_open(&e->encoder, model ? model : field->document.model_name, &o));
+    const char *name = model ? model : field->document.model_name;
+    enum trawl_status status = encoder_open(&e->encoder, name, &o);
+    if (status && !model)
+        return fail_context(status, "'%s' field '%s' needs its model (--model says where it is now)", where,
+                            field->name);
+    TRY(status);
     TRY(encoder_set_contract(e->encoder, ENCODER_DOCUMENT, &field->document));
-    return contract_check(&field->document, encoder_contract(e->encoder, ENCODER_DOCUMENT), where);
+    status = contract_check(&field->document, encoder_contract(e->encoder, ENCODER_DOCUMENT), name);
+    return status ? fail_context(status, "'%s' field '%s'", where, field->name) : TRAWL_OK;
 }
 
 /* What the rows depend on beside the texts: the contract, precision included. */
