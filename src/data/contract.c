@@ -121,8 +121,8 @@ static enum trawl_status mismatch(const struct contract *wanted, const struct co
 {
     bool files = f->offset == offsetof(struct contract, model) || f->offset == offsetof(struct contract, tokenizer);
     if (f->kind == FIELD_TEXT)
-        return fail(TRAWL_MISMATCH, "%s: %s is '%.200s', but '%.200s' is wanted", where, f->name, text_of(given, f),
-                    text_of(wanted, f));
+        return fail(TRAWL_MISMATCH, "%s: %s is '%.200s', but '%.200s' is wanted%s", where, f->name, text_of(given, f),
+                    text_of(wanted, f), files ? " (another one, or its files have changed)" : "");
     if (f->kind == FIELD_BOOL)
         return fail(TRAWL_MISMATCH, "%s: %s is %s, but %s is wanted", where, f->name,
                     bool_of(given, f) ? "true" : "false", bool_of(wanted, f) ? "true" : "false");
