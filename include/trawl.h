@@ -321,6 +321,43 @@ struct trawl_eval_report {
 TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_eval(const struct trawl_eval_options *options,
                                                       struct trawl_eval_report *report);
 
+/* ---- mine: hard negatives ---- */
+struct trawl_mine_options {
+    size_t size;
+    const char *dataset, *split; /* BEIR folder; qrels/<split>.tsv */
+    const char *output;          /* Tevatron's JSON lines */
+    /* teachers: models or "bm25", runs or matrices of scores, vectors with vectors of the queries */
+    struct trawl_list teacher, run, vectors, query_vectors;
+    const char *rule;  /* naive, shifted, abs, margin, perc */
+    const char *value; /* of the rule, a number; NULL: the rule's own */
+    size_t negatives;
+    const char *select; /* top, sample, best-sample */
+    size_t pool;
+    double temperature;
+    const char *anchor;   /* min, mean, max */
+    const char *ensemble; /* cross, intra */
+    bool dedup, curated;
+    const char *short_rows; /* keep, drop */
+    size_t seed;
+    const char *report, *judge, *judge_run;
+    size_t depth;
+    const char *work, *precision;
+    size_t max_length;
+    bool strict;
+};
+struct trawl_mine_report {
+    uint64_t queries, rows, dropped;
+    uint64_t negatives, missing; /* written; fewer than wanted */
+    uint64_t without_positives;  /* judged queries that are no examples */
+    uint64_t copies;             /* of positives, kept from being negatives */
+    uint64_t resumed;            /* rankings taken from an interrupted run */
+    uint64_t judged, suspected;  /* negatives; those that the judge scores at or above the positive */
+    double seconds;
+};
+/* Ranks the documents by the teachers and writes a row for every query with positives. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_mine(const struct trawl_mine_options *options,
+                                                      struct trawl_mine_report *report);
+
 /* ---- inspect ---- */
 
 /* Explains a file or folder of any kind that Trawl reads. */

@@ -16,6 +16,7 @@
     X(delete)                                                                                                          \
     X(search)                                                                                                          \
     X(eval)                                                                                                            \
+    X(mine)                                                                                                            \
     X(inspect)                                                                                                         \
     X(bench)
 
