@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -711,6 +712,8 @@ enum trawl_status trawl_mine(const options_t *options, struct trawl_mine_report 
     job_release(&j);
     if (status == TRAWL_OK && !o.work)
         status = file_remove_tree(j.work);
+    else if (j.work)
+        rmdir(j.work); /* unless something in it is worth keeping */
     free(j.work);
     j.report->seconds = now() - started;
     return status;

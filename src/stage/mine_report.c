@@ -344,7 +344,7 @@ static const char style[] =
     "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1c2330}"
     "h1{font-size:1.6rem}h2{margin-top:2.2rem;font-size:1.2rem}h3{font-size:1rem;margin:1.4rem 0 .3rem}"
     "table{border-collapse:collapse}th,td{padding:.25rem .8rem;border-bottom:1px solid #dde2ea;text-align:left;"
-    "vertical-align:top}th{font-weight:600;color:#566}td.n{text-align:right;font-variant-numeric:tabular-nums}"
+    "vertical-align:top}th{font-weight:600;color:#566}th+th{text-align:right}td.n{text-align:right;font-variant-numeric:tabular-nums}"
     "tr.chosen td{font-weight:600;background:#eef4ff}.figures{display:grid;grid-template-columns:repeat(auto-fill,"
     "minmax(20rem,1fr));gap:1rem}figure{margin:0;padding:.6rem;border:1px solid #dde2ea;border-radius:6px}"
     "figure.chosen{border-color:#2f6fd6}figcaption{font-weight:600;margin-bottom:.3rem}svg{width:100%;display:block}"
