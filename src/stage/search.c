@@ -86,9 +86,11 @@ static enum trawl_status take_field(struct search_options *out, const struct ind
     for (size_t i = 0; i < index_n_fields(ix); i++) {
         const struct index_field *field = index_field(ix, i);
         const char **place = field->kind == INDEX_LEXICAL ? &out->lexical_field : &out->dense_field;
-        if (!strcmp(field->name, name) && *place)
+        if (!strcmp(field->name, name) && *place) {
+            buf_release(&known);
             return fail(TRAWL_USAGE, "fields '%s' and '%s' are of one kind: only one of them is searched", *place,
                         name);
+        }
         if (!strcmp(field->name, name)) {
             *place = field->name;
             buf_release(&known);
@@ -100,6 +102,17 @@ static enum trawl_status take_field(struct search_options *out, const struct ind
         fail(TRAWL_USAGE, "'%s' has no field '%s' (it has %s)", index_path(ix), name, known.n ? known.data : "none");
     buf_release(&known);
     return status;
+}
+
+/* A field that the mode leaves aside was asked for by mistake. */
+static enum trawl_status check_mode(const struct search_options *options)
+{
+    const char *idle = options->mode == SEARCH_BM25    ? options->dense_field
+                       : options->mode == SEARCH_DENSE ? options->lexical_field
+                                                       : NULL;
+    return idle ? fail(TRAWL_USAGE, "--mode %s does not search the field '%s', which is of the other kind",
+                       search_mode_name(options->mode), idle)
+                : TRAWL_OK;
 }
 
 enum trawl_status search_options_take(struct search_options *out, const struct index *ix,
@@ -123,7 +136,7 @@ enum trawl_status search_options_take(struct search_options *out, const struct i
                                    .vectors = o->given_vectors};
     for (size_t i = 0; i < o->field.n_items; i++)
         TRY(take_field(out, ix, o->field.items[i]));
-    return TRAWL_OK;
+    return check_mode(out);
 }
 
 /* ---- input ---- */

@@ -81,6 +81,23 @@ static void an_id_named_twice_is_deleted_once(void **state)
     assert_int_equal(program("delete --index docs.idx a"), 1);
 }
 
+static void a_field_that_the_mode_leaves_aside_is_refused(void **state)
+{
+    (void)state;
+    PUT("docs.jsonl", DOCUMENTS);
+    PUT("two.jsonl", "{\"id\": \"a\", \"vector\": [1, 0]}\n"
+                     "{\"id\": \"b\", \"vector\": [0, 1]}\n"
+                     "{\"id\": \"c\", \"vector\": [0, 2]}\n");
+    assert_int_equal(program("index --corpus docs.jsonl --output both.idx --bm25 --dense x --vectors two.jsonl "
+                             "--dense y --vectors two.jsonl"),
+                     0);
+    assert_int_equal(program("search --index both.idx --mode bm25 --field x cat"), 2);
+    assert_err_has("--mode bm25 does not search the field 'x'");
+    assert_int_equal(program("search --index both.idx --mode dense cat"), 1);
+    assert_err_has("has 2 dense fields: name one with --field (fields: bm25 (bm25), x (dense), y (dense))");
+    assert_int_equal(program("search --index both.idx --field x --query-vectors two.jsonl --k 1"), 0);
+}
+
 static void a_forgotten_value_is_said(void **state)
 {
     (void)state;
@@ -95,6 +112,7 @@ int main(void)
         cmocka_unit_test(utf_16_is_named),
         cmocka_unit_test(byte_order_marks_and_windows_lines_change_nothing),
         cmocka_unit_test(an_id_named_twice_is_deleted_once),
+        cmocka_unit_test(a_field_that_the_mode_leaves_aside_is_refused),
         cmocka_unit_test(a_forgotten_value_is_said),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
