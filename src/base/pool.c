@@ -8,6 +8,7 @@
  * inside. Idle workers spin for some microseconds (the next job of a forward pass follows at once), then sleep.
  */
 #include "pool.h"
+#include "log.h"
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -161,6 +162,8 @@ static size_t machine_threads(void)
         unsigned long long n = strtoull(text, &end, 10);
         if (!*end && !errno && n > 0 && n <= MAX_THREADS && *text != '-')
             return (size_t)n;
+        log_warn("TRAWL_THREADS is '%s', no count from 1 to %d: as many threads as processors are used", text,
+                 MAX_THREADS);
     }
     cpu_set_t set;
     int n = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);

@@ -4,6 +4,7 @@
  */
 #include "inspect_int.h"
 #include "base/mem.h"
+#include "data/jsonl.h"
 #include "data/data.h"
 #include "data/vectors.h"
 #include <math.h>
@@ -131,27 +132,31 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static enum lines_kind kind_of_object(const char *line, size_t n, const char *path)
+/* Whether an object on one line is {query: {document: score}}. */
+static bool is_run(const char *line, size_t n, const char *path)
 {
     json_t *o = NULL;
-    enum lines_kind kind = LINES_UNKNOWN;
-    const bool named_queries = strstr(base_name(path), "quer") || strstr(base_name(path), "topic");
-    if (json_parse(&o, line, n, path) || !json_is_object(o)) {
-        json_decref(o);
-        return n && line[0] == '{' ? LINES_RUN
-                                   : LINES_UNKNOWN; /* an object over several lines: {query: {doc: score}} */
-    }
-    const json_t *first = json_object_iter_value(json_object_iter(o));
-    if (json_object_get(o, "vector") || json_object_get(o, "embedding"))
-        kind = LINES_VECTORS;
-    else if (json_object_get(o, "query") || json_object_get(o, "query_id"))
-        kind = LINES_QUERIES;
-    else if (json_object_get(o, "text") || json_object_get(o, "contents"))
-        kind = named_queries ? LINES_QUERIES : LINES_CORPUS;
-    else if (json_is_object(first))
-        kind = LINES_RUN;
+    bool run = !json_parse(&o, line, n, path) && json_is_object(json_object_iter_value(json_object_iter(o)));
     json_decref(o);
-    return kind;
+    return run;
+}
+
+/* By its members, with the scanner of the readers: what they repair (invalid UTF-8, NUL) is no reason to refuse. */
+static enum lines_kind kind_of_object(const char *line, size_t n, const char *path)
+{
+    enum { VECTOR, EMBEDDING, QUERY, QUERY_ID, TEXT, CONTENTS, MEMBERS };
+    struct jsonl_member m[MEMBERS] = {{.name = "vector"},   {.name = "embedding"}, {.name = "query"},
+                                      {.name = "query_id"}, {.name = "text"},      {.name = "contents"}};
+    const bool named_queries = strstr(base_name(path), "quer") || strstr(base_name(path), "topic");
+    if (jsonl_scan(m, MEMBERS, line, n, path, 1))
+        return LINES_RUN; /* an object over several lines: {query: {document: score}} */
+    if (m[VECTOR].kind || m[EMBEDDING].kind)
+        return LINES_VECTORS;
+    if (m[QUERY].kind || m[QUERY_ID].kind)
+        return LINES_QUERIES;
+    if (m[TEXT].kind || m[CONTENTS].kind)
+        return named_queries ? LINES_QUERIES : LINES_CORPUS;
+    return is_run(line, n, path) ? LINES_RUN : LINES_UNKNOWN;
 }
 
 static enum lines_kind kind_of_line(const char *line, size_t n, const char *path)

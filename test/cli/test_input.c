@@ -98,6 +98,20 @@ static void a_field_that_the_mode_leaves_aside_is_refused(void **state)
     assert_int_equal(program("search --index both.idx --field x --query-vectors two.jsonl --k 1"), 0);
 }
 
+static void inspect_takes_what_the_readers_repair(void **state)
+{
+    (void)state;
+    PUT("odd.jsonl", "{\"_id\": \"a\", \"text\": \"fish \xFF\"}\n{\"_id\": \"b\", \"text\": \"\\u0000\"}\n");
+    assert_int_equal(program("inspect odd.jsonl"), 0);
+    assert_out_has("document 'a', line 1");
+    PUT("nul.jsonl", "{\"_id\": \"b\", \"text\": \"\\u0000\"}\n");
+    assert_int_equal(program("inspect nul.jsonl"), 0);
+    assert_out_has("corpus");
+    PUT("one.json", "{\"q1\": {\"d1\": 2.5}}\n");
+    assert_int_equal(program("inspect one.json"), 0);
+    assert_out_has("run");
+}
+
 static void a_forgotten_value_is_said(void **state)
 {
     (void)state;
@@ -113,6 +127,7 @@ int main(void)
         cmocka_unit_test(byte_order_marks_and_windows_lines_change_nothing),
         cmocka_unit_test(an_id_named_twice_is_deleted_once),
         cmocka_unit_test(a_field_that_the_mode_leaves_aside_is_refused),
+        cmocka_unit_test(inspect_takes_what_the_readers_repair),
         cmocka_unit_test(a_forgotten_value_is_said),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
