@@ -1,6 +1,11 @@
 #include "mem.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Large blocks ask for large pages: where many distant places are in use at once, small ones cost more than the cache.
+ */
+enum { HUGE_PAGE = 2 << 20 };
 
 void *mem_array(size_t n, size_t size)
 {
@@ -14,10 +19,16 @@ void *mem_aligned(size_t n, size_t size)
 {
     size_t bytes;
     void *p = NULL;
-    if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX - 64 || posix_memalign(&p, 64, bytes ? bytes : 1)) {
+    bool bad = __builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX - 64;
+    size_t align = !bad && bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : 64;
+    if (bad || posix_memalign(&p, align, bytes ? bytes : 1)) {
         (void)fail(TRAWL_NOMEM, "no memory for %zu items of %zu bytes", n, size);
         return NULL;
     }
+#ifdef MADV_HUGEPAGE
+    if (align == HUGE_PAGE)
+        (void)madvise(p, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+#endif
     return p;
 }
 

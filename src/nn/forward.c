@@ -24,25 +24,30 @@ void nn_run_fail(struct nn_run *run, enum trawl_status status)
     pthread_mutex_unlock(&run->lock);
 }
 
-void nn_emit(const struct nn_kernels *k, enum matmul_kind kind, void *y, float *scale, const float *x, size_t n)
+void nn_emit(const struct nn_kernels *k, enum matmul_kind kind, void *y, float *scale, const float *x, size_t n,
+             float top)
 {
-    if (kind == MATMUL_INT8)
-        *scale = k->to_u8(y, x, n);
-    else if (kind == MATMUL_BF16)
+    if (kind == MATMUL_INT8) {
+        if (top < 0)
+            top = k->top(x, n);
+        k->to_u8(y, x, n, top);
+        *scale = top / 127.0f;
+    } else if (kind == MATMUL_BF16) {
         k->to_bf16(y, x, n);
-    else if (y != (const void *)x)
+    } else if (y != (const void *)x) {
         memcpy(y, x, n * sizeof *x);
+    }
 }
 
-void nn_take(const struct nn_kernels *k, enum matmul_kind kind, const struct linear *linear, size_t begin, float *y,
-             const void *acc, float row_scale, size_t n)
+struct nn_acc nn_acc_of(enum matmul_kind kind, const struct linear *linear, size_t begin, const void *acc,
+                        float row_scale)
 {
-    if (kind == MATMUL_INT8)
-        k->from_s32(y, acc, linear->zero + begin, linear->scale + begin, row_scale, n);
-    else if (y != acc)
-        memcpy(y, acc, n * sizeof *y);
-    if (linear->bias)
-        k->add(y, linear->bias + begin, n);
+    bool ints = kind == MATMUL_INT8;
+    return (struct nn_acc){.acc = acc,
+                           .zero = ints ? linear->zero + begin : NULL,
+                           .scale = ints ? linear->scale + begin : NULL,
+                           .bias = linear->bias ? linear->bias + begin : NULL,
+                           .row_scale = row_scale};
 }
 
 /* A tile on its way through a layer. */
@@ -66,12 +71,12 @@ static void *in_row(const struct tile *t, enum nn_role role, size_t r)
     return (char *)t->w->in + r * s->K * kind_bytes(s->kind);
 }
 
-static void normalise(const struct tile *t, float *y, const float *x, const float *weight, const float *bias, size_t n)
+/* Returns the largest |y|. */
+static float normalise(const struct tile *t, float *y, const float *x, const float *weight, const float *bias, size_t n)
 {
     if (t->c->norm == NN_LAYER_NORM)
-        t->k->layer_norm(y, x, weight, bias, n, t->c->norm_eps);
-    else
-        t->k->rms_norm(y, x, weight, n, t->c->norm_eps);
+        return t->k->layer_norm(y, x, weight, bias, n, t->c->norm_eps);
+    return t->k->rms_norm(y, x, weight, n, t->c->norm_eps);
 }
 
 /* Keeps the largest magnitudes of a role's input channels [begin, begin+n). */
@@ -85,18 +90,18 @@ static void note(const struct tile *t, size_t l, enum nn_role role, size_t begin
         record[i] = x[i] < 0 ? (-x[i] > record[i] ? -x[i] : record[i]) : x[i] > record[i] ? x[i] : record[i];
 }
 
-/* Writes norm(x) (encoders: x, it is normalised already) as input of a role's product. */
-static void enter(const struct tile *t, enum nn_role role, size_t r, const float *weight, const float *bias)
+/* Writes norm(x) as input of a role's product; encoders x, which is normalised already, with top the largest |x|. */
+static void enter(const struct tile *t, enum nn_role role, size_t r, const float *weight, const float *bias, float top)
 {
     enum matmul_kind kind = t->run->model->shape[role].kind;
     const float *x = x_row(t, r);
     float *y = kind == MATMUL_F32 ? in_row(t, role, r) : t->w->row;
     if (!t->c->encoder) {
-        normalise(t, y, x, weight, bias, t->c->C);
+        top = normalise(t, y, x, weight, bias, t->c->C);
         x = y;
     }
     note(t, (size_t)(t->layer - t->run->model->layers), role, 0, x, t->c->C);
-    nn_emit(t->k, kind, in_row(t, role, r), &t->w->in_scale[r], x, t->c->C);
+    nn_emit(t->k, kind, in_row(t, role, r), &t->w->in_scale[r], x, t->c->C, top);
 }
 
 static enum trawl_status product(const struct tile *t, enum nn_role role, size_t slice, void *y, const void *x)
@@ -108,8 +113,6 @@ static void head_norms_and_rope(const struct tile *t, float *row, size_t positio
 {
     const struct nn_config *c = t->c;
     size_t D = c->D;
-    if (c->encoder)
-        return;
     const float *angles = nn_rope_at(t->run->model, c->rope_table[t->l], position, t->w->rope);
     for (size_t h = 0; h < c->H + c->K; h++) {
         float *x = row + h * D;
@@ -144,8 +147,8 @@ static void spread_heads(const struct tile *t, const float *row, size_t token)
     const struct nn_config *c = t->c;
     size_t width = nn_head_width(c->D);
     struct nn_kv *kv = keeper(t, token);
-    for (size_t h = 0; h < c->H + 2 * c->K; h++)
-        t->k->to_bf16(nn_plane(t->run, h, token), row + h * c->D, c->D);
+    const struct nn_acc a = {.acc = row};
+    t->k->take_heads(nn_plane(t->run, 0, token), t->run->plane_rows * width, &a, c->H + 2 * c->K, c->D);
     for (size_t h = 0; kv && h < c->K; h++) {
         size_t at = ((t->l * c->K + h) * kv->tokens_max + t->run->position[token]) * width;
         memcpy(kv->tile_k + at, nn_plane(t->run, c->H + h, token), width * sizeof *kv->tile_k);
@@ -165,8 +168,16 @@ static enum trawl_status tile_qkv(const struct tile *t)
     TRY(product(t, NN_QKV, 0, (void *)out, t->w->in));
     for (size_t r = 0; r < t->rows; r++) {
         float *row = rows + r * s->N;
-        nn_take(t->k, s->kind, &t->layer->linear[NN_QKV], 0, row, out + r * s->N * 4, t->w->in_scale[r], s->N);
-        head_norms_and_rope(t, row, t->run->position[t->begin + r]);
+        const struct nn_acc a = nn_acc_of(s->kind, &t->layer->linear[NN_QKV], 0, out + r * s->N * 4, t->w->in_scale[r]);
+        if (tiles && t->c->encoder) {
+            t->k->take_heads(nn_plane(t->run, 0, t->begin + r), t->run->plane_rows * nn_head_width(t->c->D), &a,
+                             t->c->H + 2 * t->c->K, t->c->D);
+            continue;
+        }
+        if (row != a.acc || a.zero || a.bias)
+            t->k->take(row, &a, s->N);
+        if (!t->c->encoder)
+            head_norms_and_rope(t, row, t->run->position[t->begin + r]);
         if (tiles)
             spread_heads(t, row, t->begin + r);
         else
@@ -175,16 +186,21 @@ static enum trawl_status tile_qkv(const struct tile *t)
     return TRAWL_OK;
 }
 
-/* x += the product's row y (C), normed on the way as the family wants. */
-static void join(const struct tile *t, size_t r, float *y, const float *post_norm, const float *weight,
-                 const float *bias)
+/* x += the product's row (C), normed on the way as the family wants; encoders: returns the largest |x|. */
+static float join(const struct tile *t, enum nn_role role, size_t r, const float *post_norm, const float *weight,
+                  const float *bias)
 {
-    float *x = x_row(t, r);
-    if (post_norm)
+    const struct linear_shape *s = &t->run->model->shape[role];
+    float *x = x_row(t, r), *y = t->w->out + r * s->N;
+    const struct nn_acc a = nn_acc_of(s->kind, &t->layer->linear[role], 0, y, t->w->in_scale[r]);
+    if (post_norm) {
+        t->k->take(y, &a, t->c->C);
         normalise(t, y, y, post_norm, NULL, t->c->C);
-    t->k->add(x, y, t->c->C);
-    if (t->c->encoder)
-        normalise(t, x, x, weight, bias, t->c->C);
+        t->k->add(x, y, t->c->C);
+    } else {
+        t->k->join(x, &a, t->c->C);
+    }
+    return t->c->encoder ? normalise(t, x, x, weight, bias, t->c->C) : 0;
 }
 
 /* Attention's result of a token as input of the output projection. */
@@ -200,7 +216,7 @@ static void enter_attention(const struct tile *t, size_t r, size_t token)
         t->k->from_bf16(t->w->row, t->run->narrow_attn + token * s->K, s->K);
     note(t, t->l, NN_O, 0, x, s->K);
     if (!t->run->tiles || s->kind != MATMUL_BF16)
-        nn_emit(t->k, s->kind, in_row(t, NN_O, r), &t->w->in_scale[r], x, s->K);
+        nn_emit(t->k, s->kind, in_row(t, NN_O, r), &t->w->in_scale[r], x, s->K, -1);
 }
 
 /* States of tokens that come soon: they were last touched a layer ago. */
@@ -210,8 +226,9 @@ static void prefetch(const float *x, size_t n)
         __builtin_prefetch(x + i, 1);
 }
 
-/* A row whose layer is done: input of the next layer's q, k, v, or out after the last one. */
-static void depart(const struct tile *t, size_t r)
+/* A row whose layer is done (encoders: its largest magnitude is top): input of the next layer's q, k, v, or out after
+ * the last one. */
+static void depart(const struct tile *t, size_t r, float top)
 {
     const struct nn_model *m = t->run->model;
     size_t next = t->run->layer, C = t->c->C;
@@ -219,7 +236,7 @@ static void depart(const struct tile *t, size_t r)
         const struct layer *layer = &m->layers[next];
         struct tile then = *t;
         then.layer = layer;
-        enter(&then, NN_QKV, r, layer->attn_norm, layer->attn_norm_bias);
+        enter(&then, NN_QKV, r, layer->attn_norm, layer->attn_norm_bias, top);
         return;
     }
     float *y = t->run->hidden + (t->run->first_token + t->begin + r) * C;
@@ -241,40 +258,28 @@ static enum trawl_status tile_output(const struct tile *t)
     TRY(product(t, NN_O, 0, t->w->out, in));
     for (size_t r = 0; r < t->rows; r++) {
         prefetch(x_row(t, r + 3), t->c->C);
-        float *y = t->w->out + r * s->N;
-        nn_take(t->k, s->kind, &layer->linear[NN_O], 0, y, y, t->w->in_scale[r], s->N);
-        join(t, r, y, layer->post_attn_norm, layer->attn_norm, layer->attn_norm_bias);
-        enter(t, NN_UP, r, layer->mlp_norm, layer->mlp_norm_bias);
+        float top = join(t, NN_O, r, layer->post_attn_norm, layer->attn_norm, layer->attn_norm_bias);
+        enter(t, NN_UP, r, layer->mlp_norm, layer->mlp_norm_bias, top);
     }
     return TRAWL_OK;
 }
 
-/* One slice of gate and up -> activations: into DOWN's type, INT8 into f32 first, as the row's largest must be known.
- */
+/* One slice of gate and up -> activations in DOWN's type, INT8 in f32 first, as the row's largest must be known. */
 static void activate_slice(const struct tile *t, size_t slice, const struct linear_shape *s, enum matmul_kind down)
 {
     const struct linear *linear = &t->layer->linear[NN_UP];
-    size_t F = t->c->F, f = t->c->gated ? s->N / 2 : s->N, at = slice * s->N;
-    const float *bias = linear->bias ? linear->bias + at : NULL;
+    size_t F = t->c->F, f = t->c->gated ? s->N / 2 : s->N, up_at = t->c->gated ? f : 0;
     enum nn_activation activation = t->c->activation;
     for (size_t r = 0; r < t->rows; r++) {
-        float *y = t->w->out + r * s->N, *up = t->c->gated ? y + f : NULL,
-              *mid = down == MATMUL_BF16 ? y : t->w->mid + r * F + slice * f;
-        if (s->kind == MATMUL_INT8) {
-            t->w->top[r] =
-                t->k->middle_s32(mid, (const int32_t *)(const void *)y, linear->zero + at, linear->scale + at, bias,
-                                 t->w->in_scale[r], up ? f : 0, f, activation, t->w->top[r]);
-            if (down == MATMUL_BF16)
-                t->k->to_bf16((uint16_t *)t->w->down + r * F + slice * f, mid, f);
-            continue;
-        }
-        if (bias)
-            t->k->add(y, bias, s->N);
-        if (down == MATMUL_BF16)
-            t->k->middle_bf16((uint16_t *)t->w->down + r * F + slice * f, y, up, f, activation);
+        size_t at = r * F + slice * f;
+        const struct nn_acc a = nn_acc_of(s->kind, linear, slice * s->N, t->w->out + r * s->N, t->w->in_scale[r]);
+        if (down == MATMUL_F32)
+            t->k->activate(t->w->mid + at, &a, up_at, f, activation);
+        else if (down == MATMUL_BF16)
+            t->k->middle_bf16((uint16_t *)t->w->down + at, &a, up_at, f, activation);
         else
-            t->k->activate(mid, y, up, f, activation);
-        note(t, t->l, NN_DOWN, slice * f, mid, f);
+            t->w->top[r] = t->k->middle_f32(t->w->mid + at, &a, up_at, f, activation, t->w->top[r]);
+        note(t, t->l, NN_DOWN, slice * f, t->w->mid + at, f);
     }
 }
 
@@ -291,16 +296,13 @@ static enum trawl_status tile_mlp(const struct tile *t)
     }
     if (down->kind == MATMUL_INT8)
         for (size_t r = 0; r < t->rows; r++) {
-            t->k->to_u8_of((uint8_t *)t->w->down + r * down->K, t->w->mid + r * down->K, down->K, t->w->top[r]);
+            t->k->to_u8((uint8_t *)t->w->down + r * down->K, t->w->mid + r * down->K, down->K, t->w->top[r]);
             t->w->in_scale[r] = t->w->top[r] / 127.0f;
         }
     TRY(product(t, NN_DOWN, 0, t->w->out, x));
     for (size_t r = 0; r < t->rows; r++) {
         prefetch(x_row(t, r + 3), t->c->C);
-        float *y = t->w->out + r * down->N;
-        nn_take(t->k, down->kind, &layer->linear[NN_DOWN], 0, y, y, t->w->in_scale[r], down->N);
-        join(t, r, y, layer->post_mlp_norm, layer->mlp_norm, layer->mlp_norm_bias);
-        depart(t, r);
+        depart(t, r, join(t, NN_DOWN, r, layer->post_mlp_norm, layer->mlp_norm, layer->mlp_norm_bias));
     }
     return TRAWL_OK;
 }
@@ -333,7 +335,7 @@ static enum trawl_status tile_step(struct tile *t)
     if (next == 0) {
         for (size_t r = 0; r < t->rows; r++) {
             TRY(embed_token(t, r));
-            depart(t, r);
+            depart(t, r, -1);
         }
     } else {
         t->l = next - 1;

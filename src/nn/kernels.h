@@ -9,22 +9,36 @@
 
 enum { NN_PANEL = 16 }; /* keys side by side in a packed panel of keys */
 
+/*
+ * A row of a matrix product before its last step: f32, or s32 where zero is not NULL. Its value is
+ * acc + bias, or (acc - zero) * (scale * row_scale) + bias, which undoes to_u8 and the scales of the weights.
+ */
+struct nn_acc {
+    const void *acc;
+    const int32_t *zero;
+    const float *scale, *bias; /* bias NULL: none */
+    float row_scale;
+};
+
 struct nn_kernels {
-    /* y (n) = x / sqrt(mean(x^2) + eps) * w; y may be x. */
-    void (*rms_norm)(float *y, const float *x, const float *w, size_t n, float eps);
-    /* y (n) = (x - mean) / sqrt(variance + eps) * w + b; y may be x. */
-    void (*layer_norm)(float *y, const float *x, const float *w, const float *b, size_t n, float eps);
+    /* y (n) = x / sqrt(mean(x^2) + eps) * w; y may be x. Returns the largest |y|. */
+    float (*rms_norm)(float *y, const float *x, const float *w, size_t n, float eps);
+    /* y (n) = (x - mean) / sqrt(variance + eps) * w + b; y may be x. Returns the largest |y|. */
+    float (*layer_norm)(float *y, const float *x, const float *w, const float *b, size_t n, float eps);
     void (*add)(float *y, const float *x, size_t n); /* y += x */
     /* Rotates x (D) by halves: pairs (i, i + D/2) with cos (D/2), sin (D/2). */
     void (*rope)(float *x, const float *cosine, const float *sine, size_t D);
-    /* y (n) = activation(gate) * up; up NULL: 1. y may be gate. */
-    void (*activate)(float *y, const float *gate, const float *up, size_t n, enum nn_activation activation);
+    /* y (n) = activation(gate) * up, where gate begins at element 0 and up at element up_at (0: no up, factor 1). */
+    void (*activate)(float *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation);
     void (*to_bf16)(uint16_t *y, const float *x, size_t n);
     void (*from_bf16)(float *y, const uint16_t *x, size_t n);
-    /* y = round(x / s) + 128 with s = max|x| / 127, which is returned (0 for a zero row). */
-    float (*to_u8)(uint8_t *y, const float *x, size_t n);
-    /* y = (acc - zero) * (scale * row_scale): undoes to_u8 and the scales of the weights. */
-    void (*from_s32)(float *y, const int32_t *acc, const int32_t *zero, const float *scale, float row_scale, size_t n);
+    float (*top)(const float *x, size_t n); /* largest |x| */
+    /* y = round(x / s) + 128 with s = top / 127, top = largest |x|; top 0: all 128. */
+    void (*to_u8)(uint8_t *y, const float *x, size_t n, float top);
+    void (*take)(float *y, const struct nn_acc *a, size_t n); /* y = a; y may be a's acc */
+    /* As take, rounded to bf16, `heads` pieces of D to y, y + step, ... */
+    void (*take_heads)(uint16_t *y, size_t step, const struct nn_acc *a, size_t heads, size_t D);
+    void (*join)(float *x, const struct nn_acc *a, size_t n); /* x += a */
     /*
      * Attention of `rows` queries, three steps. s (rows, lds): products of q (rows, ldq) of D with `panels` panels of
      * keys, each (D, NN_PANEL).
@@ -38,15 +52,12 @@ struct nn_kernels {
                   size_t rows);
     void (*multiply)(float *y, float factor, size_t n);
     /*
-     * The MLP's middle for narrow precisions, where the result is rounded to 8 bits anyway and the activation need only
-     * be right to about 1e-4 of itself. y (n) = activation(gate) * up; from f32 to bf16 ...
+     * activate for narrow precisions, where the result is rounded to 8 bits anyway and the activation need only be
+     * right to about 1e-4: to bf16, or to f32 with the largest |y| or top returned, whichever is larger.
      */
-    void (*middle_bf16)(uint16_t *y, const float *gate, const float *up, size_t n, enum nn_activation activation);
-    /* ... and from s32 (scaled as from_s32 does, up_at elements after gate, 0: none; bias of both or NULL) to f32;
-     * returns max(top, largest |y|). */
-    float (*middle_s32)(float *y, const int32_t *acc, const int32_t *zero, const float *scale, const float *bias,
-                        float row_scale, size_t up_at, size_t n, enum nn_activation activation, float top);
-    void (*to_u8_of)(uint8_t *y, const float *x, size_t n, float top); /* to_u8 with max|x| known */
+    void (*middle_bf16)(uint16_t *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation);
+    float (*middle_f32)(float *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation,
+                        float top);
 };
 
 /*

@@ -10,22 +10,60 @@
  */
 #include "vec_math.h"
 
-static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
+#define INLINE static inline __attribute__((always_inline))
+/* The statement for each vector of n elements; `lanes` is a constant in all but the last. */
+#define OVER(i, n, ...)                                                                                                \
+    do {                                                                                                               \
+        size_t i = 0;                                                                                                  \
+        for (; i + VN <= (n); i += VN) {                                                                               \
+            const size_t lanes = VN;                                                                                   \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+        if (i < (n)) {                                                                                                 \
+            const size_t lanes = (n)-i;                                                                                \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+    } while (0)
+
+INLINE V load_some(const float *x, size_t lanes)
 {
-    V r = v_set(1.0f / __builtin_sqrtf(sum_of_squares(x, n, 0) / (float)n + eps));
-    EACH(i, n)
-    store_at(y, load_at(x, i, n) * r * load_at(w, i, n), i, n);
+    return lanes == VN ? v_load(x) : v_load_n(x, lanes);
 }
 
-static void layer_norm(float *y, const float *x, const float *w, const float *b, size_t n, float eps)
+INLINE void store_some(float *y, V v, size_t lanes)
+{
+    if (lanes == VN)
+        v_store(y, v);
+    else
+        v_store_n(y, v, lanes);
+}
+
+static float rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    V r = v_set(1.0f / __builtin_sqrtf(sum_of_squares(x, n, 0) / (float)n + eps)), high = v_set(0);
+    OVER(i, n, {
+        V v = load_some(x + i, lanes) * r * load_some(w + i, lanes);
+        high = v_max(high, v_abs(v));
+        store_some(y + i, v, lanes);
+    });
+    return v_top(high);
+}
+
+static float layer_norm(float *y, const float *x, const float *w, const float *b, size_t n, float eps)
 {
     V sum = v_set(0);
     EACH(i, n)
     sum += load_at(x, i, n);
     float mean = v_sum(sum) / (float)n;
-    V m = v_set(mean), r = v_set(1.0f / __builtin_sqrtf(sum_of_squares(x, n, mean) / (float)n + eps));
-    EACH(i, n)
-    store_at(y, v_fma((load_at(x, i, n) - m) * r, load_at(w, i, n), load_at(b, i, n)), i, n);
+    V m = v_set(mean), r = v_set(1.0f / __builtin_sqrtf(sum_of_squares(x, n, mean) / (float)n + eps)), high = v_set(0);
+    OVER(i, n, {
+        V v = v_fma((load_some(x + i, lanes) - m) * r, load_some(w + i, lanes), load_some(b + i, lanes));
+        if (lanes < VN)
+            v = v_mask(v, 0, lanes);
+        high = v_max(high, v_abs(v));
+        store_some(y + i, v, lanes);
+    });
+    return v_top(high);
 }
 
 static void add(float *y, const float *x, size_t n)
@@ -75,14 +113,57 @@ static inline V v_activation(V x, enum nn_activation activation)
     return x;
 }
 
+/* Vector i of a product's row; `ints` is a constant. */
+INLINE V taken(const struct nn_acc *a, bool ints, size_t i, size_t lanes)
+{
+    V x;
+    if (ints)
+        x = v_from_int_n((const int32_t *)a->acc + i, a->zero + i, lanes) *
+            (load_some(a->scale + i, lanes) * v_set(a->row_scale));
+    else
+        x = load_some((const float *)a->acc + i, lanes);
+    if (a->bias)
+        x += load_some(a->bias + i, lanes);
+    return x;
+}
+
+static void take(float *y, const struct nn_acc *a, size_t n)
+{
+    if (a->zero)
+        OVER(i, n, store_some(y + i, taken(a, true, i, lanes), lanes));
+    else
+        OVER(i, n, store_some(y + i, taken(a, false, i, lanes), lanes));
+}
+
+static void join(float *x, const struct nn_acc *a, size_t n)
+{
+    if (a->zero)
+        OVER(i, n, store_some(x + i, load_some(x + i, lanes) + taken(a, true, i, lanes), lanes));
+    else
+        OVER(i, n, store_some(x + i, load_some(x + i, lanes) + taken(a, false, i, lanes), lanes));
+}
+
+static void take_heads(uint16_t *y, size_t step, const struct nn_acc *a, size_t heads, size_t D)
+{
+    size_t at = 0;
+    for (size_t h = 0; h < heads; h++, y += step, at += D) {
+        if (a->zero)
+            OVER(i, D, v_bf16_n(y + i, taken(a, true, at + i, lanes), lanes));
+        else
+            OVER(i, D, v_bf16_n(y + i, taken(a, false, at + i, lanes), lanes));
+    }
+}
+
 #define ACTIVATE_LOOP(kind)                                                                                            \
-    if (up)                                                                                                            \
-        EACH(i, n)                                                                                                     \
-    store_at(y, v_activation(load_at(gate, i, n), kind) * load_at(up, i, n), i, n);                                    \
-    else EACH(i, n) store_at(y, v_activation(load_at(gate, i, n), kind), i, n);                                        \
+    if (up_at)                                                                                                         \
+        OVER(i, n,                                                                                                     \
+             store_some(y + i, v_activation(taken(a, false, i, lanes), kind) * taken(a, false, up_at + i, lanes),      \
+                        lanes));                                                                                       \
+    else                                                                                                               \
+        OVER(i, n, store_some(y + i, v_activation(taken(a, false, i, lanes), kind), lanes));                           \
     return
 
-static void activate(float *y, const float *gate, const float *up, size_t n, enum nn_activation activation)
+static void activate(float *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation)
 {
     switch (activation) {
     case NN_SILU:
@@ -98,38 +179,25 @@ static void activate(float *y, const float *gate, const float *up, size_t n, enu
 
 static void to_bf16(uint16_t *y, const float *x, size_t n)
 {
-    EACH(i, n)
-    v_bf16_n(y + i, load_at(x, i, n), LANES(i, n));
+    OVER(i, n, v_bf16_n(y + i, load_some(x + i, lanes), lanes));
 }
 
 static void from_bf16(float *y, const uint16_t *x, size_t n)
 {
-    EACH(i, n)
-    store_at(y, v_from_bf16_n(x + i, LANES(i, n)), i, n);
+    OVER(i, n, store_some(y + i, v_from_bf16_n(x + i, lanes), lanes));
 }
 
-static void to_u8_of(uint8_t *y, const float *x, size_t n, float top)
-{
-    V inverse = v_set(top > 0 ? 127.0f / top : 0);
-    EACH(i, n)
-    v_u8_n(y + i, load_at(x, i, n) * inverse, LANES(i, n));
-}
-
-static float to_u8(uint8_t *y, const float *x, size_t n)
+static float top_of(const float *x, size_t n)
 {
     V high = v_set(0);
-    EACH(i, n)
-    high = v_max(high, v_abs(load_at(x, i, n)));
-    float top = v_top(high);
-    to_u8_of(y, x, n, top);
-    return top / 127.0f;
+    OVER(i, n, high = v_max(high, v_abs(load_some(x + i, lanes))));
+    return v_top(high);
 }
 
-static void from_s32(float *y, const int32_t *acc, const int32_t *zero, const float *scale, float row_scale, size_t n)
+static void to_u8(uint8_t *y, const float *x, size_t n, float top)
 {
-    V r = v_set(row_scale);
-    EACH(i, n)
-    store_at(y, v_from_int_n(acc + i, zero + i, LANES(i, n)) * (load_at(scale, i, n) * r), i, n);
+    V inverse = v_set(top > 0 ? 127.0f / top : 0);
+    OVER(i, n, v_u8_n(y + i, load_some(x + i, lanes) * inverse, lanes));
 }
 
 /* x sigmoid(t) with a degree 4 polynomial for 2^f and an approximate reciprocal: within 1e-4 of itself. */
@@ -144,8 +212,25 @@ static inline V v_gate_coarse(V x, V t)
     return x * v_reciprocal(v_set(1.0f) + v_scale2(p, n));
 }
 
-static inline __attribute__((always_inline)) V v_activation_coarse(V x, enum nn_activation activation)
+/* x times the normal distribution's integral as an odd polynomial about 1/2 on [-4.2,4.2]: within 5e-5. */
+INLINE V v_gelu_coarse(V x)
 {
+    V c = v_clamp(x, -4.2f, 4.2f), s = c * c, p = v_set(5.998061182e-11f);
+    p = v_fma(p, s, v_set(-5.633312456e-09f));
+    p = v_fma(p, s, v_set(2.343672580e-07f));
+    p = v_fma(p, s, v_set(-5.760766777e-06f));
+    p = v_fma(p, s, v_set(9.457437462e-05f));
+    p = v_fma(p, s, v_set(-1.114147874e-03f));
+    p = v_fma(p, s, v_set(9.830130049e-03f));
+    p = v_fma(p, s, v_set(-6.636037103e-02f));
+    p = v_fma(p, s, v_set(3.989074378e-01f));
+    return x * v_fma(p, c, v_set(0.5f));
+}
+
+INLINE V v_activation_coarse(V x, enum nn_activation activation)
+{
+    if (activation == NN_GELU_ERF)
+        return v_gelu_coarse(x);
     if (activation == NN_SILU)
         return v_gate_coarse(x, x);
     if (activation == NN_GELU_TANH)
@@ -153,77 +238,84 @@ static inline __attribute__((always_inline)) V v_activation_coarse(V x, enum nn_
     return v_activation(x, activation);
 }
 
-static inline __attribute__((always_inline)) void middle_bf16_as(uint16_t *y, const float *gate, const float *up,
-                                                                 size_t n, enum nn_activation activation)
+INLINE V middle(const struct nn_acc *a, bool ints, bool up, size_t up_at, size_t i, size_t lanes,
+                enum nn_activation activation)
 {
-    EACH(i, n)
-    {
-        V v = v_activation_coarse(load_at(gate, i, n), activation);
-        if (up)
-            v *= load_at(up, i, n);
-        v_bf16_n(y + i, v, LANES(i, n));
-    }
+    V v = v_activation_coarse(taken(a, ints, i, lanes), activation);
+    if (up)
+        v *= taken(a, ints, up_at + i, lanes);
+    return v;
 }
 
-static inline V scaled(const int32_t *acc, const int32_t *zero, const float *scale, const float *bias, V r, size_t i,
-                       size_t lanes)
+INLINE void middle_bf16_as(uint16_t *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation)
 {
-    V s = lanes == VN ? v_load(scale + i) : v_load_n(scale + i, lanes);
-    V x = v_from_int_n(acc + i, zero + i, lanes) * (s * r);
-    if (bias)
-        x += lanes == VN ? v_load(bias + i) : v_load_n(bias + i, lanes);
-    return x;
+    if (a->zero && up_at)
+        OVER(i, n, v_bf16_n(y + i, middle(a, true, true, up_at, i, lanes, activation), lanes));
+    else if (a->zero)
+        OVER(i, n, v_bf16_n(y + i, middle(a, true, false, 0, i, lanes, activation), lanes));
+    else if (up_at)
+        OVER(i, n, v_bf16_n(y + i, middle(a, false, true, up_at, i, lanes, activation), lanes));
+    else
+        OVER(i, n, v_bf16_n(y + i, middle(a, false, false, 0, i, lanes, activation), lanes));
 }
 
-static inline __attribute__((always_inline)) float middle_s32_as(float *y, const int32_t *acc, const int32_t *zero,
-                                                                 const float *scale, const float *bias, float row_scale,
-                                                                 size_t up_at, size_t n, enum nn_activation activation,
-                                                                 float top)
+INLINE V middle_f32_at(float *y, const struct nn_acc *a, bool ints, bool up, size_t up_at, size_t i, size_t lanes,
+                       enum nn_activation activation, V high)
 {
-    V r = v_set(row_scale), high = v_set(top);
-    EACH(i, n)
-    {
-        V v = v_activation_coarse(scaled(acc, zero, scale, bias, r, i, LANES(i, n)), activation);
-        if (up_at)
-            v *= scaled(acc, zero, scale, bias, r, i + up_at, LANES(i, n));
-        high = v_max(high, v_abs(v));
-        store_at(y, v, i, n);
-    }
+    V v = middle(a, ints, up, up_at, i, lanes, activation);
+    store_some(y + i, v, lanes);
+    if (lanes < VN)
+        v = v_mask(v, 0, lanes);
+    return v_max(high, v_abs(v));
+}
+
+INLINE float middle_f32_as(float *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation,
+                           float top)
+{
+    V high = v_set(top);
+    if (a->zero && up_at)
+        OVER(i, n, high = middle_f32_at(y, a, true, true, up_at, i, lanes, activation, high));
+    else if (a->zero)
+        OVER(i, n, high = middle_f32_at(y, a, true, false, 0, i, lanes, activation, high));
+    else if (up_at)
+        OVER(i, n, high = middle_f32_at(y, a, false, true, up_at, i, lanes, activation, high));
+    else
+        OVER(i, n, high = middle_f32_at(y, a, false, false, 0, i, lanes, activation, high));
     return v_top(high);
 }
 
-static void middle_bf16(uint16_t *y, const float *gate, const float *up, size_t n, enum nn_activation activation)
+static void middle_bf16(uint16_t *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation)
 {
     switch (activation) {
     case NN_SILU:
-        middle_bf16_as(y, gate, up, n, NN_SILU);
+        middle_bf16_as(y, a, up_at, n, NN_SILU);
         break;
     case NN_GELU_TANH:
-        middle_bf16_as(y, gate, up, n, NN_GELU_TANH);
+        middle_bf16_as(y, a, up_at, n, NN_GELU_TANH);
         break;
     case NN_GELU_ERF:
-        middle_bf16_as(y, gate, up, n, NN_GELU_ERF);
+        middle_bf16_as(y, a, up_at, n, NN_GELU_ERF);
         break;
     case NN_RELU:
-        middle_bf16_as(y, gate, up, n, NN_RELU);
+        middle_bf16_as(y, a, up_at, n, NN_RELU);
         break;
     }
 }
 
-static float middle_s32(float *y, const int32_t *acc, const int32_t *zero, const float *scale, const float *bias,
-                        float row_scale, size_t up_at, size_t n, enum nn_activation activation, float top)
+static float middle_f32(float *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation,
+                        float top)
 {
     switch (activation) {
     case NN_SILU:
-        return middle_s32_as(y, acc, zero, scale, bias, row_scale, up_at, n, NN_SILU, top);
+        return middle_f32_as(y, a, up_at, n, NN_SILU, top);
     case NN_GELU_TANH:
-        return middle_s32_as(y, acc, zero, scale, bias, row_scale, up_at, n, NN_GELU_TANH, top);
+        return middle_f32_as(y, a, up_at, n, NN_GELU_TANH, top);
     case NN_GELU_ERF:
-        return middle_s32_as(y, acc, zero, scale, bias, row_scale, up_at, n, NN_GELU_ERF, top);
+        return middle_f32_as(y, a, up_at, n, NN_GELU_ERF, top);
     case NN_RELU:
         break;
     }
-    return middle_s32_as(y, acc, zero, scale, bias, row_scale, up_at, n, NN_RELU, top);
+    return middle_f32_as(y, a, up_at, n, NN_RELU, top);
 }
 
 enum { PANEL_VECTORS = NN_PANEL / VN };
@@ -339,6 +431,6 @@ static void weigh(float *o, size_t ldo, const float *p, size_t ldp, const float 
 }
 
 const struct nn_kernels TABLE = {
-    rms_norm, layer_norm, add,     rope,  activate, to_bf16,     from_bf16,  to_u8,
-    from_s32, scores,     softmax, weigh, multiply, middle_bf16, middle_s32, to_u8_of,
+    rms_norm, layer_norm, add,  rope,   activate, to_bf16, from_bf16, top_of,      to_u8,
+    take,     take_heads, join, scores, softmax,  weigh,   multiply,  middle_bf16, middle_f32,
 };

@@ -3,7 +3,44 @@
 #include "math/format.h"
 #include <math.h>
 
-static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
+static float top_of(const float *x, size_t n)
+{
+    float top = 0;
+    for (size_t i = 0; i < n; i++)
+        top = fmaxf(top, fabsf(x[i]));
+    return top;
+}
+
+static float taken(const struct nn_acc *a, size_t i)
+{
+    float x;
+    if (a->zero)
+        x = (float)(((const int32_t *)a->acc)[i] - a->zero[i]) * (a->scale[i] * a->row_scale);
+    else
+        x = ((const float *)a->acc)[i];
+    return a->bias ? x + a->bias[i] : x;
+}
+
+static void take(float *y, const struct nn_acc *a, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = taken(a, i);
+}
+
+static void join(float *x, const struct nn_acc *a, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] += taken(a, i);
+}
+
+static void take_heads(uint16_t *y, size_t step, const struct nn_acc *a, size_t heads, size_t D)
+{
+    for (size_t h = 0; h < heads; h++)
+        for (size_t i = 0; i < D; i++)
+            y[h * step + i] = bf16_from_f32(taken(a, h * D + i));
+}
+
+static float rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -11,9 +48,10 @@ static void rms_norm(float *y, const float *x, const float *w, size_t n, float e
     float r = (float)(1.0 / sqrt(sum / (double)n + (double)eps));
     for (size_t i = 0; i < n; i++)
         y[i] = x[i] * r * w[i];
+    return top_of(y, n);
 }
 
-static void layer_norm(float *y, const float *x, const float *w, const float *b, size_t n, float eps)
+static float layer_norm(float *y, const float *x, const float *w, const float *b, size_t n, float eps)
 {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < n; i++)
@@ -24,6 +62,7 @@ static void layer_norm(float *y, const float *x, const float *w, const float *b,
     double r = 1.0 / sqrt(squares / (double)n + (double)eps);
     for (size_t i = 0; i < n; i++)
         y[i] = (float)(((double)x[i] - mean) * r) * w[i] + b[i];
+    return top_of(y, n);
 }
 
 static void add(float *y, const float *x, size_t n)
@@ -62,10 +101,10 @@ static float activation_of(float x, enum nn_activation activation)
     return x;
 }
 
-static void activate(float *y, const float *gate, const float *up, size_t n, enum nn_activation activation)
+static void activate(float *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation)
 {
     for (size_t i = 0; i < n; i++)
-        y[i] = activation_of(gate[i], activation) * (up ? up[i] : 1.0f);
+        y[i] = activation_of(taken(a, i), activation) * (up_at ? taken(a, up_at + i) : 1.0f);
 }
 
 static void to_bf16(uint16_t *y, const float *x, size_t n)
@@ -80,45 +119,24 @@ static void from_bf16(float *y, const uint16_t *x, size_t n)
         y[i] = bf16_to_f32(x[i]);
 }
 
-static void to_u8_of(uint8_t *y, const float *x, size_t n, float top)
+static void to_u8(uint8_t *y, const float *x, size_t n, float top)
 {
     float inverse = top > 0 ? 127.0f / top : 0;
     for (size_t i = 0; i < n; i++)
         y[i] = (uint8_t)((int)rintf(x[i] * inverse) + 128);
 }
 
-static float to_u8(uint8_t *y, const float *x, size_t n)
-{
-    float top = 0;
-    for (size_t i = 0; i < n; i++)
-        top = fmaxf(top, fabsf(x[i]));
-    to_u8_of(y, x, n, top);
-    return top / 127.0f;
-}
-
-static void middle_bf16(uint16_t *y, const float *gate, const float *up, size_t n, enum nn_activation activation)
+static void middle_bf16(uint16_t *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation)
 {
     for (size_t i = 0; i < n; i++)
-        y[i] = bf16_from_f32(activation_of(gate[i], activation) * (up ? up[i] : 1.0f));
+        y[i] = bf16_from_f32(activation_of(taken(a, i), activation) * (up_at ? taken(a, up_at + i) : 1.0f));
 }
 
-static float middle_s32(float *y, const int32_t *acc, const int32_t *zero, const float *scale, const float *bias,
-                        float row_scale, size_t up_at, size_t n, enum nn_activation activation, float top)
+static float middle_f32(float *y, const struct nn_acc *a, size_t up_at, size_t n, enum nn_activation activation,
+                        float top)
 {
-    for (size_t i = 0; i < n; i++) {
-        size_t j = i + up_at;
-        float gate = (float)(acc[i] - zero[i]) * (scale[i] * row_scale) + (bias ? bias[i] : 0);
-        float up = (float)(acc[j] - zero[j]) * (scale[j] * row_scale) + (bias ? bias[j] : 0);
-        y[i] = activation_of(gate, activation) * (up_at ? up : 1.0f);
-        top = fmaxf(top, fabsf(y[i]));
-    }
-    return top;
-}
-
-static void from_s32(float *y, const int32_t *acc, const int32_t *zero, const float *scale, float row_scale, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        y[i] = (float)(acc[i] - zero[i]) * (scale[i] * row_scale);
+    activate(y, a, up_at, n, activation);
+    return fmaxf(top, top_of(y, n));
 }
 
 static void scores(float *s, size_t lds, const float *q, size_t ldq, const float *panel, size_t panels, size_t D,
@@ -156,6 +174,6 @@ static void weigh(float *o, size_t ldo, const float *p, size_t ldp, const float 
 }
 
 const struct nn_kernels nn_kernels_ref = {
-    rms_norm, layer_norm, add,     rope,  activate, to_bf16,     from_bf16,  to_u8,
-    from_s32, scores,     softmax, weigh, multiply, middle_bf16, middle_s32, to_u8_of,
+    rms_norm, layer_norm, add,  rope,   activate, to_bf16, from_bf16, top_of,      to_u8,
+    take,     take_heads, join, scores, softmax,  weigh,   multiply,  middle_bf16, middle_f32,
 };

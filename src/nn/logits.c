@@ -24,7 +24,7 @@ static enum trawl_status logits_piece(const struct logits *l, struct worker *w, 
     size_t begin = slice * s->N, width = m->config.V - begin < s->N ? m->config.V - begin : s->N;
     for (size_t r = 0; r < rows; r++)
         nn_emit(l->run->kernels, s->kind, (char *)w->in + r * C * kind_bytes(s->kind), &w->in_scale[r],
-                l->hidden + (first + r) * C, C);
+                l->hidden + (first + r) * C, C, -1);
     TRY(matmul_run(w->head, w->out, w->in, m->head.slices[slice], rows));
     for (size_t r = 0; r < rows; r++) {
         float *y = l->logits + (first + r) * m->config.V + begin;

@@ -149,11 +149,13 @@ static inline uint16_t *nn_plane(const struct nn_run *run, size_t h, size_t toke
 void nn_run_fail(struct nn_run *run, enum trawl_status status);
 /* pool_fn over attention items times K/V heads. */
 void nn_attend(void *ctx, size_t begin, size_t end, size_t worker);
-/* x (n) f32 -> the role's element type at y; the row's scale into *scale. */
-void nn_emit(const struct nn_kernels *k, enum matmul_kind kind, void *y, float *scale, const float *x, size_t n);
-/* Elements begin .. begin+n of a product's row into f32; y may be acc. */
-void nn_take(const struct nn_kernels *k, enum matmul_kind kind, const struct linear *linear, size_t begin, float *y,
-             const void *acc, float row_scale, size_t n);
+/* x (n) f32 -> the role's element type at y; the row's scale into *scale. top: largest |x| where it is known, else < 0.
+ */
+void nn_emit(const struct nn_kernels *k, enum matmul_kind kind, void *y, float *scale, const float *x, size_t n,
+             float top);
+/* A product's row from element `begin` on. */
+struct nn_acc nn_acc_of(enum matmul_kind kind, const struct linear *linear, size_t begin, const void *acc,
+                        float row_scale);
 static inline size_t kind_bytes(enum matmul_kind kind)
 {
     return kind == MATMUL_F32 ? 4 : kind == MATMUL_BF16 ? 2 : 1;

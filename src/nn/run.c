@@ -72,10 +72,11 @@ static enum trawl_status states_init(struct nn_run *run, size_t rows)
         run->attn = take(run, rows * c->H * c->D, sizeof *run->attn);
         return run->qkv && run->attn ? TRAWL_OK : mem_status();
     }
-    size_t n = (c->H + 2 * c->K) * rows * nn_head_width(c->D);
-    run->plane_rows = rows;
-    run->planes = mem_array(n, sizeof *run->planes);
-    run->bytes += n * sizeof *run->planes;
+    run->plane_rows = rows | 1; /* an even distance would put a token's heads into few sets of the cache */
+    size_t n = (c->H + 2 * c->K) * run->plane_rows * nn_head_width(c->D);
+    run->planes = take(run, n, sizeof *run->planes);
+    if (run->planes)
+        memset(run->planes, 0, n * sizeof *run->planes);
     run->narrow_attn = take(run, rows * c->H * c->D, sizeof *run->narrow_attn);
     return run->planes && run->narrow_attn ? TRAWL_OK : mem_status();
 }

@@ -9,6 +9,7 @@
  */
 #include "kernels.h"
 #include "vec512.h"
+#include <math.h>
 #include <string.h>
 
 struct tile_config {
@@ -34,32 +35,51 @@ static void end(void)
     _tile_release();
 }
 
-/* f32 bits rounded to bf16 in their upper half; the lower half is garbage. */
-static inline __m512i rounded(V x)
-{
-    __m512i bits = _mm512_castps_si512(x);
-    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    return _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-}
-
 static size_t chunks(size_t D)
 {
     return nn_head_width(D) / 32;
 }
 
+/* Columns of 16 rows of 16 words: out[i][j] = in[j][i]. */
+static inline void transpose(__m512i out[16], const __m512i in[16])
+{
+    __m512i a[16], b[16];
+    for (size_t i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_epi32(in[i], in[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi32(in[i], in[i + 1]);
+    }
+    for (size_t g = 0; g < 16; g += 4) {
+        b[g] = _mm512_unpacklo_epi64(a[g], a[g + 2]);
+        b[g + 1] = _mm512_unpackhi_epi64(a[g], a[g + 2]);
+        b[g + 2] = _mm512_unpacklo_epi64(a[g + 1], a[g + 3]);
+        b[g + 3] = _mm512_unpackhi_epi64(a[g + 1], a[g + 3]);
+    }
+    /* b[4g + j] holds column 4l + j of rows 4g .. 4g + 3 in its quarter l. */
+    for (size_t j = 0; j < 4; j++) {
+        __m512i even_low = _mm512_shuffle_i32x4(b[j], b[4 + j], 0x88);
+        __m512i odd_low = _mm512_shuffle_i32x4(b[j], b[4 + j], 0xdd);
+        __m512i even_high = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0x88);
+        __m512i odd_high = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0xdd);
+        out[j] = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
+        out[4 + j] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
+        out[8 + j] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
+        out[12 + j] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
+    }
+}
+
 static void pack_k(uint16_t *packed, const uint16_t *const k[NN_KEY_BLOCK], size_t D)
 {
-    uint32_t *out = (uint32_t *)(void *)packed;
     for (size_t half = 0; half < 2; half++)
-        for (size_t c = 0; c < chunks(D); c++, out += 256)
+        for (size_t c = 0; c < chunks(D); c++, packed += 512) {
+            __m512i rows[16], columns[16];
             for (size_t key = 0; key < 16; key++) {
                 const uint16_t *row = k[half * 16 + key];
-                uint32_t pairs[16] = {0};
-                if (row)
-                    memcpy(pairs, row + c * 32, sizeof pairs);
-                for (size_t i = 0; i < 16; i++)
-                    out[i * 16 + key] = pairs[i];
+                rows[key] = row ? _mm512_loadu_si512(row + c * 32) : _mm512_setzero_si512();
             }
+            transpose(columns, rows);
+            for (size_t i = 0; i < 16; i++)
+                _mm512_storeu_si512(packed + i * 32, columns[i]);
+        }
 }
 
 static inline __m512i load_words(const uint16_t *x, size_t i)
@@ -117,40 +137,64 @@ static void scores(float *s, size_t lds, const uint16_t *q, const uint16_t *pack
     }
 }
 
-/* 2^x for x <= 0 to about 4e-5 of itself: p is rounded to 8 bits afterwards. */
+/* 2^x to 1e-4 of itself: p is rounded to 8 bits afterwards. Scaling takes the floor of x itself. */
 static inline V exp2_coarse(V x)
 {
-    V n = v_round(x), f = x - n;
-    V p = v_fma(v_set(9.6181291e-3f), f, v_set(5.5504109e-2f));
-    p = v_fma(p, f, v_set(2.4022651e-1f));
-    p = v_fma(p, f, v_set(6.9314718e-1f));
-    return v_scale2(v_fma(p, f, v_set(1)), n);
+    V f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    V p = v_fma(v_set(7.802449948e-02f), f, v_set(2.260671884e-01f));
+    p = v_fma(p, f, v_set(6.958335292e-01f));
+    return v_scale2(v_fma(p, f, v_set(9.999252191e-01f)), x);
 }
 
+static inline __mmask16 lanes_of(size_t i, size_t from, size_t to)
+{
+    size_t a = from > i ? from - i : 0, b = to > i ? to - i : 0;
+    return (__mmask16)(first_lanes(b < VN ? b : VN) & ~first_lanes(a < VN ? a : VN));
+}
+
+static inline V load_for_top(const float *s, size_t i, size_t from, size_t to)
+{
+    return _mm512_mask_loadu_ps(v_set(-INFINITY), lanes_of(i, from, to), s + i);
+}
+
+static inline V exp_of(const float *s, size_t i, size_t from, size_t to, V f, V shift)
+{
+    return _mm512_maskz_mov_ps(lanes_of(i, from, to), exp2_coarse(v_fma(v_load(s + i), f, shift)));
+}
+
+static inline __m512bh narrow(V low, V high)
+{
+    return _mm512_cvtne2ps_pbh(high, low);
+}
+
+/* The keys go 32 at a time, those at the edges under masks. The sum is of the rounded terms. */
 static float softmax(uint16_t *p, const float *s, size_t from, size_t to, size_t n, float scale)
 {
-    size_t first = from / VN * VN, last = (to + VN - 1) / VN * VN;
-    V high = v_set(s[from]), sum = v_set(0);
-    for (size_t i = first; i < last; i += VN) {
-        size_t a = from > i ? from - i : 0, b = to - i < VN ? to - i : VN;
-        __mmask16 keep = (__mmask16)(first_lanes(b) & ~first_lanes(a));
-        high = _mm512_mask_max_ps(high, keep, high, v_load(s + i));
+    size_t first = from / 32 * 32, last = (to + 31) / 32 * 32;
+    size_t whole = (from + 31) / 32 * 32, whole_end = to / 32 * 32;
+    V top[2] = {v_set(-INFINITY), v_set(-INFINITY)}, sum = v_set(0);
+    const __m512bh ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
+    for (size_t i = first; i < last; i += 32) {
+        bool inside = i >= whole && i < whole_end;
+        top[0] = v_max(top[0], inside ? v_load(s + i) : load_for_top(s, i, from, to));
+        top[1] = v_max(top[1], inside ? v_load(s + i + VN) : load_for_top(s, i + VN, from, to));
     }
-    V f = v_set(scale * 1.44269504088896341f), shift = v_set(-v_top(high)) * f;
+    V f = v_set(scale * 1.44269504088896341f), shift = v_set(-v_top(v_max(top[0], top[1]))) * f;
     memset(p, 0, first * sizeof *p);
-    for (size_t i = first; i < last; i += VN) {
-        V e = exp2_coarse(v_max(v_fma(v_load(s + i), f, shift), v_set(-150)));
-        if (i < from || i + VN > to)
-            e = v_mask(e, from > i ? from - i : 0, to - i < VN ? to - i : VN);
-        __m512i bits = _mm512_srli_epi32(rounded(e), 16);
-        _mm256_storeu_si256((__m256i *)(p + i), _mm512_cvtepi32_epi16(bits));
-        sum += _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+    for (size_t i = first; i < last; i += 32) {
+        __m512bh e;
+        if (i >= whole && i < whole_end)
+            e = narrow(exp2_coarse(v_fma(v_load(s + i), f, shift)), exp2_coarse(v_fma(v_load(s + i + VN), f, shift)));
+        else
+            e = narrow(exp_of(s, i, from, to, f, shift), exp_of(s, i + VN, from, to, f, shift));
+        _mm512_storeu_si512(p + i, (__m512i)e);
+        sum = _mm512_dpbf16_ps(sum, e, ones);
     }
     memset(p + last, 0, (n - last) * sizeof *p);
     return 1.0f / v_sum(sum);
 }
 
-/* Four blocks of 16 d at once, then one by one. */
+/* Four blocks of 16 d at once, then two, then one. */
 static void weigh(uint16_t *o, size_t ldo, size_t rows, const uint16_t *p, size_t ldp, const uint16_t *packed,
                   size_t blocks, size_t D, const float *factor, float *scratch)
 {
@@ -176,6 +220,20 @@ static void weigh(uint16_t *o, size_t ldo, size_t rows, const uint16_t *p, size_
         _tile_stored(1, scratch + d * 16 + 16, cols * 64);
         _tile_stored(2, scratch + d * 16 + 32, cols * 64);
         _tile_stored(3, scratch + d * 16 + 48, cols * 64);
+    }
+    for (; d + 2 <= cols; d += 2) {
+        _tile_zero(0);
+        _tile_zero(1);
+        for (size_t b = 0; b < blocks; b++) {
+            const uint16_t *v = packed + b * step + d * 512;
+            _tile_loadd(4, p + b * NN_KEY_BLOCK, ldp * 2);
+            _tile_loadd(5, v, 64);
+            _tile_dpbf16ps(0, 4, 5);
+            _tile_loadd(6, v + 512, 64);
+            _tile_dpbf16ps(1, 4, 6);
+        }
+        _tile_stored(0, scratch + d * 16, cols * 64);
+        _tile_stored(1, scratch + d * 16 + 16, cols * 64);
     }
     for (; d < cols; d++) {
         _tile_zero(0);

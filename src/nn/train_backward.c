@@ -67,7 +67,7 @@ static enum trawl_status mlp_back(struct train_tile *s, float *dx, const float *
     const float *up = train_kept(s, kept->up, s->w->up, N);
     float *mid = place(s, t->role_x[NN_DOWN], s->w->mid, F), *dup = place(s, t->role_dy[NN_UP], s->w->dup, N);
     for (size_t r = 0; r < s->rows && (t->role_x[NN_DOWN] || t->role[NN_DOWN].R); r++)
-        t->k->activate(mid + r * F, up + r * N, c->gated ? up + r * N + F : NULL, F, c->activation);
+        t->k->activate(mid + r * F, &(struct nn_acc){.acc = up + r * N}, c->gated ? F : 0, F, c->activation);
     TRY(train_linear_backward(s, NN_DOWN, s->w->dmid, dy, mid));
     for (size_t r = 0; r < s->rows; r++) {
         const float *gate = up + r * N;

@@ -135,7 +135,7 @@ static enum trawl_status tile_mlp(struct train_tile *s, const float *h)
     train_keep(s, kept->up, s->w->up, N);
     for (size_t r = 0; r < s->rows; r++) {
         const float *gate = s->w->up + r * N;
-        t->k->activate(s->w->mid + r * F, gate, c->gated ? gate + F : NULL, F, c->activation);
+        t->k->activate(s->w->mid + r * F, &(struct nn_acc){.acc = gate}, c->gated ? F : 0, F, c->activation);
     }
     TRY(train_linear_forward(s, NN_DOWN, s->w->y, s->w->mid));
     sandwich(s, kept->post[1], s->w->y, NN_T_POST_MLP_NORM);

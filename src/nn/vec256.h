@@ -9,7 +9,7 @@
 typedef __m256 V;
 enum { VN = 8 };
 
-static inline __m256i lanes(size_t begin, size_t end)
+static inline __m256i lanes_between(size_t begin, size_t end)
 {
     __m256i i = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)end), i);
@@ -29,11 +29,11 @@ static inline void v_store(float *y, V v)
 }
 static inline V v_load_n(const float *x, size_t n)
 {
-    return _mm256_maskload_ps(x, lanes(0, n));
+    return _mm256_maskload_ps(x, lanes_between(0, n));
 }
 static inline void v_store_n(float *y, V v, size_t n)
 {
-    _mm256_maskstore_ps(y, lanes(0, n), v);
+    _mm256_maskstore_ps(y, lanes_between(0, n), v);
 }
 static inline V v_fma(V a, V b, V c)
 {
@@ -81,7 +81,7 @@ static inline float v_top(V x)
 }
 static inline V v_mask(V x, size_t begin, size_t end)
 {
-    return _mm256_and_ps(x, _mm256_castsi256_ps(lanes(begin, end)));
+    return _mm256_and_ps(x, _mm256_castsi256_ps(lanes_between(begin, end)));
 }
 static inline void v_bf16_n(uint16_t *y, V x, size_t n)
 {
@@ -110,7 +110,7 @@ static inline void v_u8_n(uint8_t *y, V x, size_t n)
 }
 static inline V v_from_int_n(const int32_t *a, const int32_t *b, size_t n)
 {
-    __m256i m = lanes(0, n);
+    __m256i m = lanes_between(0, n);
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_maskload_epi32(a, m), _mm256_maskload_epi32(b, m)));
 }
 

@@ -33,6 +33,32 @@ static void assert_close(const float *got, const float *want, size_t n, float to
             fail_msg("entry %zu is %g, expected %g (largest %g)", i, (double)got[i], (double)want[i], (double)top);
 }
 
+/* Rows of products in f32 and in s32, with and without bias. */
+static void check_products(const struct nn_kernels *k, size_t n)
+{
+    const struct nn_kernels *ref = &nn_kernels_ref;
+    float x[N], scale[N], b[N], got[N], want[N];
+    int32_t acc[N], zero[N];
+    uint16_t h[N], g[N];
+    fill(x, n, 4, 3), fill(scale, n, 5, 1e-3f), fill(b, n, 6, 1);
+    for (size_t i = 0; i < n; i++)
+        acc[i] = (int32_t)(x[i] * 1e6f), zero[i] = (int32_t)(b[i] * 1e5f);
+    for (int form = 0; form < 4; form++) {
+        const struct nn_acc a = {.acc = form & 1 ? (void *)acc : (void *)x,
+                                 .zero = form & 1 ? zero : NULL,
+                                 .scale = scale,
+                                 .bias = form & 2 ? b : NULL,
+                                 .row_scale = 0.03f};
+        k->take(got, &a, n), ref->take(want, &a, n);
+        assert_memory_equal(got, want, n * sizeof *got);
+        fill(got, n, 7, 1), fill(want, n, 7, 1);
+        k->join(got, &a, n), ref->join(want, &a, n);
+        assert_memory_equal(got, want, n * sizeof *got);
+        k->take_heads(h, n / 3, &a, 3, n / 3), ref->take_heads(g, n / 3, &a, 3, n / 3);
+        assert_memory_equal(h, g, n / 3 * 3 * sizeof *h);
+    }
+}
+
 static void check_rows(const struct nn_kernels *k, size_t n)
 {
     const struct nn_kernels *ref = &nn_kernels_ref;
@@ -51,16 +77,25 @@ static void check_rows(const struct nn_kernels *k, size_t n)
     assert_memory_equal(h, g, n * sizeof *h);
     k->from_bf16(got, h, n), ref->from_bf16(want, h, n);
     assert_memory_equal(got, want, n * sizeof *got);
-    assert_true(k->to_u8(q, x, n) == ref->to_u8(p, x, n));
+    assert_true(k->top(x, n) == ref->top(x, n));
+    k->to_u8(q, x, n, ref->top(x, n)), ref->to_u8(p, x, n, ref->top(x, n));
     assert_memory_equal(q, p, n);
     for (int activation = NN_SILU; activation <= NN_RELU; activation++) {
-        k->activate(got, x, w, n, (enum nn_activation)activation);
-        ref->activate(want, x, w, n, (enum nn_activation)activation);
-        assert_close(got, want, n, 1e-6f);
-        k->middle_bf16(h, x, w, n, (enum nn_activation)activation);
-        for (size_t i = 0; i < n; i++)
-            assert_true(fabsf(bf16_to_f32(h[i]) - want[i]) <= 0.005f * fabsf(want[i]) + 1e-6f);
+        const enum nn_activation kind = (enum nn_activation)activation;
+        const struct nn_acc a = {.acc = x, .bias = w};
+        for (size_t up_at = 0; up_at <= n / 2; up_at += n / 2) {
+            k->activate(got, &a, up_at, n / 2, kind), ref->activate(want, &a, up_at, n / 2, kind);
+            assert_close(got, want, n / 2, 4e-6f);
+            k->middle_bf16(h, &a, up_at, n / 2, kind);
+            float top = k->middle_f32(got, &a, up_at, n / 2, kind, 0.25f);
+            assert_true(top == fmaxf(0.25f, ref->top(got, n / 2)));
+            for (size_t i = 0; i < n / 2; i++) {
+                assert_true(fabsf(bf16_to_f32(h[i]) - want[i]) <= 0.005f * fabsf(want[i]) + 3e-4f);
+                assert_true(fabsf(got[i] - want[i]) <= 2e-4f * fabsf(want[i]) + 3e-4f);
+            }
+        }
     }
+    check_products(k, n);
     memcpy(got, x, sizeof got), memcpy(want, x, sizeof want);
     size_t begin = n / 5, end = n - n / 7;
     float a = k->softmax(got, begin, end, n, 0.7f), c = ref->softmax(want, begin, end, n, 0.7f);
@@ -90,8 +125,8 @@ static void activations_keep_their_accuracy(void **state)
         double worst_silu = 0, worst_gelu = 0;
         for (int i = -12000; i <= 12000; i++) {
             float x = (float)i * 1e-3f, silu, gelu;
-            nn_kernels()->activate(&silu, &x, NULL, 1, NN_SILU);
-            nn_kernels()->activate(&gelu, &x, NULL, 1, NN_GELU_ERF);
+            nn_kernels()->activate(&silu, &(struct nn_acc){.acc = &x}, 0, 1, NN_SILU);
+            nn_kernels()->activate(&gelu, &(struct nn_acc){.acc = &x}, 0, 1, NN_GELU_ERF);
             double s = (double)x / (1 + exp(-(double)x)), g = 0.5 * (double)x * (1 + erf((double)x * sqrt(0.5)));
             worst_silu = fmax(worst_silu, fabs((double)silu - s) / (fabs(s) + 1e-30));
             worst_gelu = fmax(worst_gelu, fabs((double)gelu - g) / (1 + fabs(g)));
