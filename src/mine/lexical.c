@@ -29,6 +29,7 @@ struct lexical_teacher {
     /* of the block under way */
     struct collector *collectors;
     size_t begin;
+    size_t scored, n_scored; /* the query whose hits the first worker holds, SIZE_MAX: none */
 };
 
 static uint32_t doc_of(const struct lexical_teacher *t, const struct index_hit *hit)
@@ -112,6 +113,7 @@ static enum trawl_status rank(struct mine_teacher *base, struct collector *colle
     struct lexical_teacher *t = (struct lexical_teacher *)base;
     t->collectors = collectors;
     t->begin = begin;
+    t->scored = SIZE_MAX;
     pool_run(n, 4, rank_queries, t);
     for (size_t i = 0; i < t->n_workers; i++)
         if (t->workers[i].status != TRAWL_OK)
@@ -123,9 +125,12 @@ static enum trawl_status rank(struct mine_teacher *base, struct collector *colle
 static enum trawl_status score(struct mine_teacher *base, float *out, size_t query, const uint32_t *docs, size_t n)
 {
     struct lexical_teacher *t = (struct lexical_teacher *)base;
-    size_t found;
-    TRY(search(t, &t->workers[0], query, doc_set_n(base->set->docs), &found));
-    look_up(t, out, docs, n, t->workers[0].hits, found, 0.0f);
+    if (t->scored != query) {
+        t->scored = SIZE_MAX;
+        TRY(search(t, &t->workers[0], query, doc_set_n(base->set->docs), &t->n_scored));
+        t->scored = query;
+    }
+    look_up(t, out, docs, n, t->workers[0].hits, t->n_scored, 0.0f);
     return TRAWL_OK;
 }
 
@@ -185,6 +190,7 @@ enum trawl_status mine_teacher_lexical(struct mine_teacher **out, const struct m
     t->base.rank = rank;
     t->base.score = score;
     t->base.close = close_teacher;
+    t->scored = SIZE_MAX;
     TRY_OUT(mine_teacher_begin(&t->base, set, name));
     TRY_OUT(index_open(&t->index, index));
     TRY_OUT(index_find_field(t->index, &t->field, INDEX_LEXICAL, NULL));

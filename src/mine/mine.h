@@ -61,6 +61,9 @@ MUST_USE enum trawl_status mine_teacher_run(struct mine_teacher **t, const struc
 /* The first lexical field of an index of the documents, a row each. */
 MUST_USE enum trawl_status mine_teacher_lexical(struct mine_teacher **t, const struct mine_set *set, const char *name,
                                                 const char *index);
+/* Uniform scores drawn from the seed: negatives by chance. */
+MUST_USE enum trawl_status mine_teacher_random(struct mine_teacher **t, const struct mine_set *set, const char *name,
+                                               uint64_t seed);
 void mine_teacher_close(struct mine_teacher *t);
 const char *mine_teacher_name(const struct mine_teacher *t);
 /* out (n): scores of documents for a query, NaN where the teacher has none. */

@@ -27,7 +27,8 @@ typedef struct trawl_mine_options options_t;
 static const struct trawl_option rows[] = {
     OPT_NEED(options_t, dataset, "dataset", "FOLDER", "BEIR folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv"),
     OPT_STRING(options_t, split, "split", "NAME", "train", "which judgements: qrels/NAME.tsv"),
-    OPT_LIST(options_t, teacher, "teacher", "M", "model that ranks the corpus, or bm25; may be given more than once"),
+    OPT_LIST(options_t, teacher, "teacher", "M",
+             "model that ranks the corpus, or bm25, or random; may be given more than once"),
     OPT_LIST(options_t, run, "run", "FILE",
              "teacher asked elsewhere: a TREC or JSON run, or a .npy matrix of scores (queries by documents)"),
     OPT_LIST(options_t, vectors, "vectors", "V", "teacher by its vectors of the documents, with --query-vectors"),
@@ -343,6 +344,10 @@ static const char *base_name(const char *path)
 
 static enum trawl_status open_named(struct job *j, struct mine_teacher **t, const char *name, uint64_t *identity)
 {
+    uint64_t seed = j->o->seed;
+    *identity = XXH3_64bits_withSeed(&seed, sizeof seed, j->fingerprint);
+    if (!strcmp(name, "random"))
+        return mine_teacher_random(t, &j->set, name, seed);
     return strcmp(name, "bm25") ? open_model(j, t, name, identity) : open_bm25(j, t, identity);
 }
 

@@ -3,6 +3,7 @@
  * against those of the positives, and what an independent judge makes of them; then examples. One HTML file that needs
  * nothing else, and the same as text.
  */
+#include "base/log.h"
 #include "base/mem.h"
 #include "data/training.h"
 #include "mine_stage.h"
@@ -137,6 +138,7 @@ static enum trawl_status take_figures(struct mine_report *r, size_t t)
 {
     struct teacher_figures *f = &r->teachers[t];
     struct mine_found found;
+    struct progress progress;
     f->low = INFINITY;
     f->high = -INFINITY;
     mine_journal_rewind(r->o.journals[t]);
@@ -145,8 +147,10 @@ static enum trawl_status take_figures(struct mine_report *r, size_t t)
         take_range(r, f, &found);
     }
     mine_journal_rewind(r->o.journals[t]);
+    progress_begin(&progress, "reporting", r->o.set->n, "queries");
     for (size_t q = 0; q < r->o.set->n; q++) {
         TRY(mine_journal_next(r->o.journals[t], &found));
+        progress_set(&progress, q + 1);
         f->anchored += !isnan(found.anchor);
         for (size_t i = 0; i < found.n_positives; i++)
             if (!isnan(found.positives[i])) {
@@ -158,6 +162,7 @@ static enum trawl_status take_figures(struct mine_report *r, size_t t)
         for (size_t k = 0; k < MINE_RULES; k++)
             TRY(take_rule(r, f, k, q, &found));
     }
+    progress_end(&progress);
     return TRAWL_OK;
 }
 
@@ -344,7 +349,8 @@ static const char style[] =
     "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1c2330}"
     "h1{font-size:1.6rem}h2{margin-top:2.2rem;font-size:1.2rem}h3{font-size:1rem;margin:1.4rem 0 .3rem}"
     "table{border-collapse:collapse}th,td{padding:.25rem .8rem;border-bottom:1px solid #dde2ea;text-align:left;"
-    "vertical-align:top}th{font-weight:600;color:#566}th+th{text-align:right}td.n{text-align:right;font-variant-numeric:tabular-nums}"
+    "vertical-align:top}th{font-weight:600;color:#566}th+th{text-align:right}td.n{text-align:right;font-variant-"
+    "numeric:tabular-nums}"
     "tr.chosen td{font-weight:600;background:#eef4ff}.figures{display:grid;grid-template-columns:repeat(auto-fill,"
     "minmax(20rem,1fr));gap:1rem}figure{margin:0;padding:.6rem;border:1px solid #dde2ea;border-radius:6px}"
     "figure.chosen{border-color:#2f6fd6}figcaption{font-weight:600;margin-bottom:.3rem}svg{width:100%;display:block}"

@@ -527,6 +527,17 @@ static void bm25_shares_words(void **state)
     json_decref(rows);
 }
 
+static void chance_takes_anything_but_positives(void **state)
+{
+    (void)state;
+    begin();
+    set("teacher", "random");
+    mine_ok();
+    json_t *rows = read_rows();
+    assert_int_equal(n_negatives(json_array_get(rows, 0)), 3);
+    json_decref(rows);
+}
+
 static void what_is_wrong_is_named(void **state)
 {
     (void)state;
@@ -595,6 +606,7 @@ int main(void)
         cmocka_unit_test(copies_and_empty_texts_are_no_negatives),
         cmocka_unit_test(ensembles),
         cmocka_unit_test(bm25_shares_words),
+        cmocka_unit_test(chance_takes_anything_but_positives),
         cmocka_unit_test(what_is_wrong_is_named),
     };
     trawl_set_log(silent, NULL);
