@@ -168,7 +168,8 @@ static enum trawl_status no_field(const struct index *ix, enum index_field_kind 
     else if (!status && n == 0)
         status = fail(TRAWL_NOT_FOUND, "'%s' has no %s field (fields: %s)", ix->path, what, have);
     else if (!status)
-        status = fail(TRAWL_NOT_FOUND, "'%s' has %zu %s fields: name one with --field (fields: %s)", ix->path, n, what, have);
+        status = fail(TRAWL_NOT_FOUND, "'%s' has %zu %s fields: name one with --field (fields: %s)", ix->path, n, what,
+                      have);
     buf_release(&known);
     return status;
 }

@@ -81,8 +81,8 @@ enum trawl_status train_linear_forward(struct train_tile *s, enum nn_role role, 
 }
 
 /*
- * Without rotary embedding a bias of the keys moves all scores of a query alike, which the softmax ignores: its gradient
- * is exactly 0, and rounding noise must not take its place (Adam would scale it up).
+ * Without rotary embedding a bias of the keys moves all scores of a query alike, which the softmax ignores: its
+ * gradient is exactly 0, and rounding noise must not take its place (Adam would scale it up).
  */
 static bool bias_is_free(const struct nn_config *c, enum nn_tensor bias)
 {

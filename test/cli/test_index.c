@@ -168,7 +168,8 @@ static void bad_corpora_are_refused_and_the_index_stays(void **state)
     (void)state;
     static const struct {
         const char *corpus, *says;
-    } bad[] = {{"empty", "the corpus is empty"}, {"twice", "'x'"}, {"no-id", "no-id.jsonl"}, {"missing", "missing.jsonl"}};
+    } bad[] = {
+        {"empty", "the corpus is empty"}, {"twice", "'x'"}, {"no-id", "no-id.jsonl"}, {"missing", "missing.jsonl"}};
     make_index();
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         for (int append = 0; append < 2; append++) {
