@@ -37,6 +37,10 @@ static dnnl_status_t reorder_desc(dnnl_primitive_desc_t *pd, view from, view to,
 {
     return dnnl_reorder_primitive_desc_create(pd, from, engine, to, engine, NULL);
 }
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
+}
 #else
 typedef const dnnl_memory_desc_t *view;
 typedef dnnl_memory_desc_t desc;
@@ -60,6 +64,10 @@ static dnnl_status_t reorder_desc(dnnl_primitive_desc_t *pd, view from, view to,
 {
     return dnnl_reorder_primitive_desc_create(pd, from, engine, to, engine, NULL);
 }
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f);
+}
 #endif
 
 enum { SIZES = 4 };
@@ -72,6 +80,7 @@ struct tile_size {
 /* sizes[0] is the full tile; the others are smaller ones that give the same bits, in falling order. */
 struct matmul_plan {
     enum matmul_kind kind;
+    bool sum; /* y is added to */
     size_t M, N, K, n_sizes;
     struct tile_size sizes[SIZES];
 };
@@ -175,9 +184,11 @@ static void tile_size_release(struct tile_size *size)
 }
 
 /* packed: layout that the weights must have, NULL: what oneDNN likes best. */
-static enum trawl_status tile_size_new(struct tile_size *size, enum matmul_kind kind, size_t M, size_t N, size_t K,
-                                       view packed)
+static enum trawl_status tile_size_new(struct tile_size *size, const struct matmul_plan *plan, size_t M, view packed)
 {
+    enum matmul_kind kind = plan->kind;
+    size_t N = plan->N, K = plan->K;
+    dnnl_post_ops_t ops = NULL;
     enum trawl_status status = TRAWL_OK;
     dnnl_primitive_attr_t attr = NULL;
     desc x, w, y;
@@ -195,6 +206,11 @@ static enum trawl_status tile_size_new(struct tile_size *size, enum matmul_kind 
     made++;
     TRY_DNNL("an attribute", dnnl_primitive_attr_create(&attr));
     TRY_DNNL("an attribute", dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    if (plan->sum) {
+        TRY_DNNL("an attribute", dnnl_post_ops_create(&ops));
+        TRY_DNNL("an attribute", append_sum(ops));
+        TRY_DNNL("an attribute", dnnl_primitive_attr_set_post_ops(attr, ops));
+    }
     TRY_DNNL("planning", matmul_desc(&size->pd, engine, VIEW(x), packed ? packed : VIEW(w), VIEW(y), attr));
     TRY_DNNL("generating code", dnnl_primitive_create(&size->primitive, size->pd));
 out:
@@ -204,6 +220,8 @@ out:
         desc_drop(&w);
     if (made > 2)
         desc_drop(&y);
+    if (ops)
+        dnnl_post_ops_destroy(ops);
     if (attr)
         dnnl_primitive_attr_destroy(attr);
     if (status)
@@ -214,7 +232,8 @@ out:
 bool matmul_supports(enum matmul_kind kind)
 {
     struct tile_size size = {0};
-    bool good = tile_size_new(&size, kind, 16, 64, 64, NULL) == TRAWL_OK;
+    const struct matmul_plan plan = {.kind = kind, .N = 64, .K = 64};
+    bool good = tile_size_new(&size, &plan, 16, NULL) == TRAWL_OK;
     tile_size_release(&size);
     return good;
 }
@@ -252,6 +271,8 @@ static enum trawl_status keep_equal_sizes(struct matmul_plan *plan)
     }
     fill_for_trial(W, N * K, plan->kind);
     fill_for_trial(x, M * K, plan->kind);
+    memset(want, 0, M * N * 4);
+    memset(got, 0, M * N * 4);
     TRY_OUT(matmul_weights_new(&weights, plan, W));
     TRY_OUT(matmul_exec_new(&exec, plan));
     TRY_OUT(run_size(exec, 0, want, x, weights));
@@ -276,19 +297,20 @@ out:
     return status;
 }
 
-enum trawl_status matmul_plan_new(struct matmul_plan **out, enum matmul_kind kind, size_t M, size_t N, size_t K)
+static enum trawl_status plan_new(struct matmul_plan **out, const struct matmul_plan *shape)
 {
     enum trawl_status status = TRAWL_OK;
+    size_t M = shape->M;
     struct matmul_plan *plan = mem_array(1, sizeof *plan);
     *out = NULL;
     if (!plan)
         return mem_status();
-    *plan = (struct matmul_plan){.kind = kind, .M = M, .N = N, .K = K};
-    TRY_OUT(tile_size_new(&plan->sizes[0], kind, M, N, K, NULL));
+    *plan = *shape;
+    TRY_OUT(tile_size_new(&plan->sizes[0], plan, M, NULL));
     plan->n_sizes = 1;
     view packed = dnnl_primitive_desc_query_md(plan->sizes[0].pd, dnnl_query_weights_md, 0);
     for (size_t i = 1, rows = M / 2; i < SIZES && rows && M % rows == 0; i++, rows = rows > 16 ? 16 : 1)
-        if (tile_size_new(&plan->sizes[plan->n_sizes], kind, rows, N, K, packed) == TRAWL_OK)
+        if (tile_size_new(&plan->sizes[plan->n_sizes], plan, rows, packed) == TRAWL_OK)
             plan->n_sizes++;
     TRY_OUT(keep_equal_sizes(plan));
 out:
@@ -297,6 +319,16 @@ out:
     else
         *out = plan;
     return status;
+}
+
+enum trawl_status matmul_plan_new(struct matmul_plan **out, enum matmul_kind kind, size_t M, size_t N, size_t K)
+{
+    return plan_new(out, &(struct matmul_plan){.kind = kind, .M = M, .N = N, .K = K});
+}
+
+enum trawl_status matmul_plan_new_sum(struct matmul_plan **out, enum matmul_kind kind, size_t M, size_t N, size_t K)
+{
+    return plan_new(out, &(struct matmul_plan){.kind = kind, .sum = true, .M = M, .N = N, .K = K});
 }
 
 void matmul_plan_free(struct matmul_plan *plan)

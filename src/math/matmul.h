@@ -32,6 +32,9 @@ int matmul_int8_weight_max(void);
 struct matmul_plan;
 MUST_USE enum trawl_status matmul_plan_new(struct matmul_plan **plan, enum matmul_kind kind, size_t M, size_t N,
                                            size_t K);
+/* The same for y += x W^T. */
+MUST_USE enum trawl_status matmul_plan_new_sum(struct matmul_plan **plan, enum matmul_kind kind, size_t M, size_t N,
+                                               size_t K);
 void matmul_plan_free(struct matmul_plan *plan);
 size_t matmul_plan_rows(const struct matmul_plan *plan);
 

@@ -67,7 +67,7 @@ static inline __attribute__((always_inline)) V v_slope(V x, V *slope, enum nn_ac
     return x * s;
 }
 
-static inline __attribute__((always_inline)) void activate_as(float *dgate, float *dup, const float *dy,
+static inline __attribute__((always_inline)) void activate_as(float *dgate, float *dup, float *mid, const float *dy,
                                                               const float *gate, const float *up, size_t n,
                                                               enum nn_activation activation)
 {
@@ -75,37 +75,40 @@ static inline __attribute__((always_inline)) void activate_as(float *dgate, floa
     {
         V slope, g = load_at(dy, i, n), a = v_slope(load_at(gate, i, n), &slope, activation);
         V u = up ? load_at(up, i, n) : v_set(1.0f);
+        store_at(mid, a * u, i, n);
         store_at(dgate, g * slope * u, i, n);
         if (up)
             store_at(dup, g * a, i, n);
     }
 }
 
-static void activate_relu(float *dgate, float *dup, const float *dy, const float *gate, const float *up, size_t n)
+static void activate_relu(float *dgate, float *dup, float *mid, const float *dy, const float *gate, const float *up,
+                          size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         float a = gate[i] > 0 ? gate[i] : 0, g = dy[i], u = up ? up[i] : 1;
+        mid[i] = a * u;
         dgate[i] = gate[i] > 0 ? g * u : 0;
         if (up)
             dup[i] = g * a;
     }
 }
 
-static void activate(float *dgate, float *dup, const float *dy, const float *gate, const float *up, size_t n,
-                     enum nn_activation activation)
+static void activate(float *dgate, float *dup, float *mid, const float *dy, const float *gate, const float *up,
+                     size_t n, enum nn_activation activation)
 {
     switch (activation) {
     case NN_SILU:
-        activate_as(dgate, dup, dy, gate, up, n, NN_SILU);
+        activate_as(dgate, dup, mid, dy, gate, up, n, NN_SILU);
         break;
     case NN_GELU_TANH:
-        activate_as(dgate, dup, dy, gate, up, n, NN_GELU_TANH);
+        activate_as(dgate, dup, mid, dy, gate, up, n, NN_GELU_TANH);
         break;
     case NN_GELU_ERF:
-        activate_as(dgate, dup, dy, gate, up, n, NN_GELU_ERF);
+        activate_as(dgate, dup, mid, dy, gate, up, n, NN_GELU_ERF);
         break;
     case NN_RELU:
-        activate_relu(dgate, dup, dy, gate, up, n);
+        activate_relu(dgate, dup, mid, dy, gate, up, n);
         break;
     }
 }

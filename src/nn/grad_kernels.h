@@ -12,9 +12,10 @@ struct nn_grad_kernels {
     void (*rms_norm)(float *dx, float *dw, const float *dy, const float *x, const float *w, size_t n, float eps);
     void (*layer_norm)(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w, size_t n,
                        float eps);
-    /* dgate, dup (n) = gradients of activation(gate) * up, whose own are dy. up and dup NULL: up is 1. */
-    void (*activate)(float *dgate, float *dup, const float *dy, const float *gate, const float *up, size_t n,
-                     enum nn_activation activation);
+    /* dgate, dup (n) = gradients of activation(gate) * up, whose own are dy, and mid (n) that product
+     * again. up and dup NULL: up is 1. */
+    void (*activate)(float *dgate, float *dup, float *mid, const float *dy, const float *gate, const float *up,
+                     size_t n, enum nn_activation activation);
     /* p (n) = exponentials of nn_kernels' softmax -> probabilities; dp (n) = their gradients -> those of the products
      * q k (ds = p (dp - sum p dp) * scale). Outside [begin,end) p is 0 and ds becomes 0. */
     void (*softmax)(float *p, float *dp, float inverse, size_t begin, size_t end, size_t n, float scale);

@@ -27,9 +27,10 @@ static void layer_norm(float *dx, float *dw, float *db, const float *dy, const f
     layer_norm_backward_f32(dx, dw, db, dy, x, w, &m, &r, 1, n);
 }
 
-static void activate(float *dgate, float *dup, const float *dy, const float *gate, const float *up, size_t n,
-                     enum nn_activation activation)
+static void activate(float *dgate, float *dup, float *mid, const float *dy, const float *gate, const float *up,
+                     size_t n, enum nn_activation activation)
 {
+    activation_forward_f32(mid, gate, up, n, activation);
     memset(dgate, 0, n * sizeof *dgate);
     if (up)
         memset(dup, 0, n * sizeof *dup);

@@ -99,6 +99,8 @@ static enum trawl_status kept_init(struct nn_train *t)
             good = take_into(t, &kept->post[0], C, size) && take_into(t, &kept->post[1], C, size);
         if (good && c->encoder)
             good = take_into(t, &kept->sum2, C, sizeof *kept->sum2);
+        for (int role = 0; good && t->lora.rank && role < NN_ROLES; role++)
+            good = take_into(t, &kept->z[role], rows * t->role[role].R, sizeof *kept->z[role]);
         if (!good)
             return mem_status();
     }
@@ -144,19 +146,18 @@ static enum trawl_status worker_init(struct nn_train *t, struct train_worker *w)
     float **const states[] = {&w->x, &w->y, &w->g, &w->h};
     for (size_t i = 0; good && i < sizeof states / sizeof *states; i++)
         good = take_into(t, states[i], TRAIN_TILE * state, sizeof(float));
-    good = good && take_into(t, &w->narrow, TRAIN_TILE * most, 2) && take_into(t, &w->narrow_z, TRAIN_TILE * R, 2) &&
-           take_into(t, &w->up, TRAIN_TILE * F, sizeof(float)) &&
-           take_into(t, &w->dup, TRAIN_TILE * F, sizeof(float)) &&
-           take_into(t, &w->mid, TRAIN_TILE * c->F, sizeof(float)) &&
-           take_into(t, &w->dmid, TRAIN_TILE * c->F, sizeof(float)) &&
-           take_into(t, &w->wide, TRAIN_TILE * most, sizeof(float)) &&
-           take_into(t, &w->drop, t->lora.dropout > 0 ? TRAIN_TILE * most : 1, sizeof(float)) &&
-           take_into(t, &w->z, TRAIN_TILE * R, sizeof(float)) && take_into(t, &w->dz, TRAIN_TILE * R, sizeof(float)) &&
-           take_into(t, &w->k_panels, keys * c->D, sizeof(float)) &&
-           take_into(t, &w->v_panels, keys * c->D, sizeof(float)) &&
-           take_into(t, &w->scores, keys * NN_QUERIES, sizeof(float)) &&
-           take_into(t, &w->dscores, keys * NN_QUERIES, sizeof(float)) &&
-           take_into(t, &w->capped, c->attention_cap > 0 ? keys * NN_QUERIES : 1, sizeof(float));
+    good =
+        good && take_into(t, &w->narrow, TRAIN_TILE * most, 2) && take_into(t, &w->narrow_z, TRAIN_TILE * R, 2) &&
+        take_into(t, &w->up, TRAIN_TILE * F, sizeof(float)) && take_into(t, &w->dup, TRAIN_TILE * F, sizeof(float)) &&
+        take_into(t, &w->mid, TRAIN_TILE * c->F, sizeof(float)) &&
+        take_into(t, &w->dmid, TRAIN_TILE * c->F, sizeof(float)) &&
+        take_into(t, &w->wide, TRAIN_TILE * most, sizeof(float)) &&
+        take_into(t, &w->drop, t->lora.dropout > 0 ? TRAIN_TILE * most : 1, sizeof(float)) &&
+        take_into(t, &w->dz, TRAIN_TILE * R, sizeof(float)) && take_into(t, &w->k_panels, keys * c->D, sizeof(float)) &&
+        take_into(t, &w->v_panels, keys * c->D, sizeof(float)) &&
+        take_into(t, &w->scores, keys * NN_QUERIES, sizeof(float)) &&
+        take_into(t, &w->dscores, keys * NN_QUERIES, sizeof(float)) &&
+        take_into(t, &w->capped, c->attention_cap > 0 ? keys * NN_QUERIES : 1, sizeof(float));
     return good ? TRAWL_OK : mem_status();
 }
 
@@ -228,7 +229,7 @@ static void worker_free(struct train_worker *w)
     if (w->stack_narrow != w->stack)
         free(w->stack_narrow);
     free(w->stack), free(w->narrow), free(w->narrow_z), free(w->x), free(w->y), free(w->g), free(w->h);
-    free(w->up), free(w->dup), free(w->mid), free(w->dmid), free(w->wide), free(w->drop), free(w->z), free(w->dz);
+    free(w->up), free(w->dup), free(w->mid), free(w->dmid), free(w->wide), free(w->drop), free(w->dz);
     free(w->k_panels), free(w->v_panels), free(w->scores), free(w->dscores), free(w->capped);
 }
 
@@ -244,6 +245,8 @@ void nn_train_free(struct nn_train *t)
         struct train_kept *kept = &t->kept[i];
         free(kept->qkv), free(kept->raw), free(kept->attn), free(kept->up), free(kept->post[0]), free(kept->post[1]);
         free(kept->sum1), free(kept->sum2);
+        for (int role = 0; role < NN_ROLES; role++)
+            free(kept->z[role]);
     }
     for (size_t i = 0; t->vectors && t->owned && i < (t->config.L + 1) * NN_T_COUNT; i++)
         if (t->owned[i])

@@ -19,14 +19,20 @@ void train_norm_back(const struct train_tile *s, float *dx, const float *dy, con
         t->g->rms_norm(dx, dw, dy, x, w, n, eps);
 }
 
-/* Rows of C: dx (rows,C) = gradient through a norm of x. dx must not be dy. */
+/* Rows of C: dx (rows,C) += gradient through a norm of x. dx must not be dy. */
+static void norm_rows_add(const struct train_tile *s, float *dx, const float *dy, const float *x, enum nn_tensor weight,
+                          enum nn_tensor bias)
+{
+    size_t C = s->t->config.C;
+    for (size_t r = 0; r < s->rows; r++)
+        train_norm_back(s, dx + r * C, dy + r * C, x + r * C, s->l, weight, bias, C);
+}
+
 static void norm_rows_back(const struct train_tile *s, float *dx, const float *dy, const float *x,
                            enum nn_tensor weight, enum nn_tensor bias)
 {
-    size_t C = s->t->config.C;
-    memset(dx, 0, s->rows * C * sizeof *dx);
-    for (size_t r = 0; r < s->rows; r++)
-        train_norm_back(s, dx + r * C, dy + r * C, x + r * C, s->l, weight, bias, C);
+    memset(dx, 0, s->rows * s->t->config.C * sizeof *dx);
+    norm_rows_add(s, dx, dy, x, weight, bias);
 }
 
 static void norm_rows(const struct train_tile *s, float *y, const float *x, enum nn_tensor weight, enum nn_tensor bias)
@@ -66,15 +72,16 @@ static enum trawl_status mlp_back(struct train_tile *s, float *dx, const float *
     const float *dy = leave_sum(s, NN_DOWN, dsum, kept->post[1], NN_T_POST_MLP_NORM);
     const float *up = train_kept(s, kept->up, s->w->up, N);
     float *mid = place(s, t->role_x[NN_DOWN], s->w->mid, F), *dup = place(s, t->role_dy[NN_UP], s->w->dup, N);
-    for (size_t r = 0; r < s->rows && (t->role_x[NN_DOWN] || t->role[NN_DOWN].R); r++)
-        t->k->activate(mid + r * F, &(struct nn_acc){.acc = up + r * N}, c->gated ? F : 0, F, c->activation);
-    TRY(train_linear_backward(s, NN_DOWN, s->w->dmid, dy, mid));
+    TRY(train_linear_dx(s, NN_DOWN, s->w->dmid, dy));
     for (size_t r = 0; r < s->rows; r++) {
         const float *gate = up + r * N;
-        t->g->activate(dup + r * N, c->gated ? dup + r * N + F : NULL, s->w->dmid + r * F, gate,
+        t->g->activate(dup + r * N, c->gated ? dup + r * N + F : NULL, mid + r * F, s->w->dmid + r * F, gate,
                        c->gated ? gate + F : NULL, F, c->activation);
     }
-    return train_linear_backward(s, NN_UP, dx, dup, x);
+    train_linear_gradients(s, NN_DOWN, dy, mid);
+    TRY(train_linear_dx(s, NN_UP, dx, dup));
+    train_linear_gradients(s, NN_UP, dup, x);
+    return TRAWL_OK;
 }
 
 /* d_x: gradient of the layer's output -> of the residual stream at attention; d_attn. */
@@ -95,8 +102,7 @@ static enum trawl_status tile_rest_back(struct train_tile *s)
     } else {
         norm_rows(s, x, sum1, NN_T_MLP_NORM, NN_T_MLP_NORM_BIAS);
         TRY(mlp_back(s, s->w->g, d_x, x));
-        norm_rows_back(s, s->w->h, s->w->g, sum1, NN_T_MLP_NORM, NN_T_MLP_NORM_BIAS);
-        t->k->add(d_x, s->w->h, n);
+        norm_rows_add(s, d_x, s->w->g, sum1, NN_T_MLP_NORM, NN_T_MLP_NORM_BIAS);
     }
     const float *dy = leave_sum(s, NN_O, d_x, kept->post[0], NN_T_POST_ATTN_NORM);
     float *attn = t->attn ? t->attn + s->begin * HD : (float *)kept->attn + s->begin * HD;
@@ -105,7 +111,9 @@ static enum trawl_status tile_rest_back(struct train_tile *s)
         memcpy(t->role_x[NN_O] + s->begin * HD, attn, s->rows * HD * sizeof *attn);
     if (t->qkv) /* what attention's backward pass reads */
         train_kept(s, kept->qkv, t->qkv + s->begin * t->role[NN_QKV].N, t->role[NN_QKV].N);
-    return train_linear_backward(s, NN_O, t->d_attn + s->begin * HD, dy, attn);
+    TRY(train_linear_dx(s, NN_O, t->d_attn + s->begin * HD, dy));
+    train_linear_gradients(s, NN_O, dy, attn);
+    return TRAWL_OK;
 }
 
 /* Turns the gradients of q and k back by their positions, then through their norms. */
@@ -145,15 +153,15 @@ static enum trawl_status tile_qkv_back(struct train_tile *s)
         memcpy(x, in, s->rows * C * sizeof *x);
     else
         norm_rows(s, x, in, NN_T_ATTN_NORM, NN_T_ATTN_NORM_BIAS);
-    TRY(train_linear_backward(s, NN_QKV, needed ? s->w->g : NULL, d_qkv, x));
+    TRY(train_linear_dx(s, NN_QKV, needed ? s->w->g : NULL, d_qkv));
+    train_linear_gradients(s, NN_QKV, d_qkv, x);
     if (!needed)
         return TRAWL_OK;
     if (c->encoder) {
         t->k->add(d_x, s->w->g, s->rows * C);
         return TRAWL_OK;
     }
-    norm_rows_back(s, s->w->h, s->w->g, in, NN_T_ATTN_NORM, NN_T_ATTN_NORM_BIAS);
-    t->k->add(d_x, s->w->h, s->rows * C);
+    norm_rows_add(s, d_x, s->w->g, in, NN_T_ATTN_NORM, NN_T_ATTN_NORM_BIAS);
     return TRAWL_OK;
 }
 

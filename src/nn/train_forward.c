@@ -97,7 +97,7 @@ static enum trawl_status tile_qkv(struct train_tile *s)
             train_norm(t, s->w->x + r * c->C, x + r * c->C, s->l, NN_T_ATTN_NORM, NN_T_ATTN_NORM_BIAS, c->C);
         x = s->w->x;
     }
-    TRY(train_linear_forward(s, NN_QKV, qkv, x));
+    TRY(train_linear_forward(s, NN_QKV, qkv, x, NULL));
     for (size_t r = 0; r < s->rows && c->qk_norm; r++) {
         struct train_tile one = *s;
         one.begin = s->begin + r;
@@ -131,13 +131,19 @@ static enum trawl_status tile_mlp(struct train_tile *s, const float *h)
     const float *x = h;
     for (size_t r = 0; r < s->rows && !c->encoder; r++, x = s->w->x)
         train_norm(t, s->w->x + r * C, h + r * C, s->l, NN_T_MLP_NORM, NN_T_MLP_NORM_BIAS, C);
-    TRY(train_linear_forward(s, NN_UP, s->w->up, x));
+    TRY(train_linear_forward(s, NN_UP, s->w->up, x, NULL));
     train_keep(s, kept->up, s->w->up, N);
+    /* Dropout wants the middle in f32; else bf16 products take it as soon as it is there. */
+    bool direct = t->kind == MATMUL_BF16 && !(t->role[NN_DOWN].R && t->lora.dropout > 0);
     for (size_t r = 0; r < s->rows; r++) {
-        const float *gate = s->w->up + r * N;
-        t->k->activate(s->w->mid + r * F, &(struct nn_acc){.acc = gate}, c->gated ? F : 0, F, c->activation);
+        const struct nn_acc gate = {.acc = s->w->up + r * N};
+        size_t up_at = c->gated ? F : 0;
+        if (direct)
+            t->k->middle_bf16((uint16_t *)s->w->narrow + r * F, &gate, up_at, F, c->activation);
+        else
+            t->k->activate(s->w->mid + r * F, &gate, up_at, F, c->activation);
     }
-    TRY(train_linear_forward(s, NN_DOWN, s->w->y, s->w->mid));
+    TRY(train_linear_forward(s, NN_DOWN, s->w->y, s->w->mid, direct ? s->w->narrow : NULL));
     sandwich(s, kept->post[1], s->w->y, NN_T_POST_MLP_NORM);
     t->k->add(s->w->y, h, s->rows * C);
     if (!c->encoder) {
@@ -158,7 +164,8 @@ static enum trawl_status tile_rest(struct train_tile *s)
     size_t C = c->C, HD = t->role[NN_O].K;
     float *attn = (t->attn ? t->attn : (float *)kept->attn) + s->begin * HD, *sum = kept->sum1 + s->begin * C;
     train_keep(s, kept->attn, attn, HD);
-    TRY(train_linear_forward(s, NN_O, s->w->y, attn));
+    const void *narrow = t->kind == MATMUL_BF16 ? (uint16_t *)kept->attn + s->begin * HD : NULL;
+    TRY(train_linear_forward(s, NN_O, s->w->y, attn, narrow));
     sandwich(s, kept->post[0], s->w->y, NN_T_POST_ATTN_NORM);
     memcpy(sum, train_in(t, s->l) + s->begin * C, s->rows * C * sizeof *sum);
     t->k->add(sum, s->w->y, s->rows * C);

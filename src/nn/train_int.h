@@ -46,13 +46,14 @@ struct train_place {
 
 /* What the backward pass needs of a layer; element type f32 or bf16 by the precision, except the residual sums. */
 struct train_kept {
-    void *qkv;     /* (T, QKV) after norms and rope */
-    void *raw;     /* (T, (H+K) D) before them, with qk_norm */
-    void *attn;    /* (T, H D) */
-    void *up;      /* (T, UP) gate and up */
-    void *post[2]; /* (T, C) inputs of the sandwich norms after attention and MLP */
-    float *sum1;   /* (T, C) after attention's residual; encoders: before its norm */
-    float *sum2;   /* (T, C) encoders: after the MLP's residual, before its norm */
+    void *qkv;          /* (T, QKV) after norms and rope */
+    void *raw;          /* (T, (H+K) D) before them, with qk_norm */
+    void *attn;         /* (T, H D) */
+    void *up;           /* (T, UP) gate and up */
+    void *post[2];      /* (T, C) inputs of the sandwich norms after attention and MLP */
+    float *z[NN_ROLES]; /* (T, R) LoRA: x A^T */
+    float *sum1;        /* (T, C) after attention's residual; encoders: before its norm */
+    float *sum2;        /* (T, C) encoders: after the MLP's residual, before its norm */
 };
 
 /* One worker's scratch; all (TRAIN_TILE, ...). */
@@ -64,7 +65,7 @@ struct train_worker {
     float *up, *dup, *mid, *dmid; /* UP, F */
     float *wide;                  /* result of a LoRA product */
     float *drop;                  /* input after dropout */
-    float *z, *dz;                /* R */
+    float *dz;                    /* R */
     float *stack;                 /* a role's matrix being packed */
     void *stack_narrow;
     float *k_panels, *v_panels;       /* (keys rounded up, D) */
@@ -191,11 +192,14 @@ MUST_USE enum trawl_status train_tiles(struct nn_train *t, size_t layer, train_t
 /* Adds what the lanes hold to the gradients of a group's parameters. */
 void train_lanes_reduce(struct nn_train *t, size_t group);
 
-/* train_linear.c: x (TILE,K), y (TILE,N), both 64-byte aligned with room for a whole tile. */
-MUST_USE enum trawl_status train_linear_forward(struct train_tile *s, enum nn_role role, float *y, const float *x);
-/* dx (TILE,K) out, NULL: not wanted; adds to the lane's biases and LoRA gradients. */
-MUST_USE enum trawl_status train_linear_backward(struct train_tile *s, enum nn_role role, float *dx, const float *dy,
-                                                 const float *x);
+/* train_linear.c: x (TILE,K), y (TILE,N), both 64-byte aligned with room for a whole tile. `narrow`: x in the element
+ * type of the products where it is at hand, else NULL; with it x is read for dropout only. */
+MUST_USE enum trawl_status train_linear_forward(struct train_tile *s, enum nn_role role, float *y, const float *x,
+                                                const void *narrow);
+/* dx (TILE,K) out, NULL: not wanted; then what the lane sums: biases and LoRA, from the same dy, before another role.
+ */
+MUST_USE enum trawl_status train_linear_dx(struct train_tile *s, enum nn_role role, float *dx, const float *dy);
+void train_linear_gradients(struct train_tile *s, enum nn_role role, const float *dy, const float *x);
 void train_matrix_gradients(struct nn_train *t, size_t layer);
 
 /* Normalises a row as the family does; gradient of it. Tensors of a layer (group L: not per layer). */

@@ -4,7 +4,7 @@
  *   y = x W^T + b + z Bs^T     z = drop(x) A^T     Bs = scale * B
  *   dz = dy Bs    dx = dy W + drop(dz A)    dA += dz^T drop(x)    dB += scale * dy^T z    db += dy    dW += dy^T x
  *
- * z is computed again in the backward pass. A lane holds dB transposed and without the scale: rows of it are then as
+ * A lane holds dB transposed and without the scale: rows of it are then as
  * long as dy's.
  */
 #include "base/pool.h"
@@ -50,30 +50,27 @@ static void drop(const struct train_tile *s, enum nn_role role, float *y, const 
         drop_row(s, role, y + r * n, x + r * n, s->begin + r, n);
 }
 
-/* z (TILE,R) of x; *dropped is what A saw. */
-static enum trawl_status lora_z(struct train_tile *s, enum nn_role role, const float **dropped, const float *x,
-                                const void *x_narrow)
+/* z (TILE,R) of x, where it is kept. */
+static float *z_of(const struct train_tile *s, enum nn_role role)
 {
-    const struct train_role *r = &s->t->role[role];
-    *dropped = x;
-    if (s->t->lora.dropout > 0) {
-        drop(s, role, s->w->drop, x, r->K);
-        *dropped = s->w->drop;
-        x_narrow = narrow(s, s->w->narrow, s->w->drop, s->rows * r->K);
-    }
-    return product(s, role, TRAIN_Z, s->w->z, x_narrow);
+    return s->t->kept[s->l % s->t->n_kept].z[role] + s->begin * s->t->role[role].R;
 }
 
-enum trawl_status train_linear_forward(struct train_tile *s, enum nn_role role, float *y, const float *x)
+enum trawl_status train_linear_forward(struct train_tile *s, enum nn_role role, float *y, const float *x,
+                                       const void *x_narrow)
 {
     const struct train_role *r = &s->t->role[role];
-    const float *bias = s->t->linear[s->l * NN_ROLES + role].bias, *dropped;
-    const void *in = narrow(s, s->w->narrow, x, s->rows * r->K);
+    const float *bias = s->t->linear[s->l * NN_ROLES + role].bias;
+    const void *in = x_narrow ? x_narrow : narrow(s, s->w->narrow, x, s->rows * r->K);
     TRY(product(s, role, TRAIN_Y, y, in));
     if (r->R) {
-        TRY(lora_z(s, role, &dropped, x, in));
-        TRY(product(s, role, TRAIN_YZ, s->w->wide, narrow(s, s->w->narrow_z, s->w->z, s->rows * r->R)));
-        s->t->k->add(y, s->w->wide, s->rows * r->N);
+        float *z = z_of(s, role);
+        if (s->t->lora.dropout > 0) {
+            drop(s, role, s->w->drop, x, r->K);
+            in = narrow(s, s->w->narrow, s->w->drop, s->rows * r->K);
+        }
+        TRY(product(s, role, TRAIN_Z, z, in));
+        TRY(product(s, role, TRAIN_YZ, y, narrow(s, s->w->narrow_z, z, s->rows * r->R)));
     }
     for (size_t i = 0; bias && i < s->rows; i++)
         s->t->k->add(y + i * r->N, bias, r->N);
@@ -104,6 +101,7 @@ static void bias_gradients(const struct train_tile *s, enum nn_role role, const 
 static void lora_gradients(const struct train_tile *s, enum nn_role role, const float *dy, const float *x)
 {
     const struct train_role *r = &s->t->role[role];
+    const float *z = z_of(s, role);
     size_t rank = s->t->lora.rank;
     for (size_t p = 0; p < r->n_parts; p++) {
         const struct train_part *part = &r->parts[p];
@@ -112,36 +110,47 @@ static void lora_gradients(const struct train_tile *s, enum nn_role role, const 
         float *dA = train_lane(s->t, s->lane, s->l, part->weight, false);
         float *dB = train_lane(s->t, s->lane, s->l, part->weight, true);
         s->t->g->outer(dA, r->K, s->w->dz + part->r, 1, r->R, x, r->K, s->rows, r->K, rank);
-        s->t->g->outer(dB, part->rows, s->w->z + part->r, 1, r->R, dy + part->begin, r->N, s->rows, part->rows, rank);
+        s->t->g->outer(dB, part->rows, z + part->r, 1, r->R, dy + part->begin, r->N, s->rows, part->rows, rank);
     }
 }
 
-static enum trawl_status lora_backward(struct train_tile *s, enum nn_role role, float *dx, const float *dy,
-                                       const void *dy_narrow, const float *x)
+/* What dropout leaves out must not be added: the update's share is made apart then. */
+static enum trawl_status lora_dx(struct train_tile *s, enum nn_role role, float *dx)
 {
     const struct train_role *r = &s->t->role[role];
-    const float *dropped;
-    TRY(product(s, role, TRAIN_DZ, s->w->dz, dy_narrow));
-    TRY(lora_z(s, role, &dropped, x, narrow(s, s->w->narrow, x, s->rows * r->K)));
-    lora_gradients(s, role, dy, dropped);
-    if (!dx)
-        return TRAWL_OK;
-    TRY(product(s, role, TRAIN_DXZ, s->w->wide, narrow(s, s->w->narrow_z, s->w->dz, s->rows * r->R)));
-    if (s->t->lora.dropout > 0)
-        drop(s, role, s->w->wide, s->w->wide, r->K);
+    const void *dz = narrow(s, s->w->narrow_z, s->w->dz, s->rows * r->R);
+    if (!(s->t->lora.dropout > 0))
+        return product(s, role, TRAIN_DXZ, dx, dz);
+    memset(s->w->wide, 0, s->rows * r->K * sizeof(float));
+    TRY(product(s, role, TRAIN_DXZ, s->w->wide, dz));
+    drop(s, role, s->w->wide, s->w->wide, r->K);
     s->t->k->add(dx, s->w->wide, s->rows * r->K);
     return TRAWL_OK;
 }
 
-enum trawl_status train_linear_backward(struct train_tile *s, enum nn_role role, float *dx, const float *dy,
-                                        const float *x)
+enum trawl_status train_linear_dx(struct train_tile *s, enum nn_role role, float *dx, const float *dy)
 {
     const struct train_role *r = &s->t->role[role];
     const void *in = narrow(s, s->w->narrow, dy, s->rows * r->N);
-    bias_gradients(s, role, dy);
     if (dx)
         TRY(product(s, role, TRAIN_DX, dx, in));
-    return r->R ? lora_backward(s, role, dx, dy, in, x) : TRAWL_OK;
+    if (!r->R)
+        return TRAWL_OK;
+    TRY(product(s, role, TRAIN_DZ, s->w->dz, in));
+    return dx ? lora_dx(s, role, dx) : TRAWL_OK;
+}
+
+void train_linear_gradients(struct train_tile *s, enum nn_role role, const float *dy, const float *x)
+{
+    const struct train_role *r = &s->t->role[role];
+    bias_gradients(s, role, dy);
+    if (!r->R)
+        return;
+    if (s->t->lora.dropout > 0) {
+        drop(s, role, s->w->drop, x, r->K);
+        x = s->w->drop;
+    }
+    lora_gradients(s, role, dy, x);
 }
 
 /* A block of rows of one projection's gradient over all tokens, tile after tile. */

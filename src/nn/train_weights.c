@@ -58,7 +58,10 @@ static enum trawl_status plan_role(struct nn_train *t, struct train_role *r)
     for (int p = 0; p < (r->R ? TRAIN_PRODUCTS : TRAIN_Z); p++) {
         size_t n, k;
         product_shape(r, (enum train_product)p, &n, &k);
-        TRY(matmul_plan_new(&r->plan[p], t->kind, TRAIN_TILE, n, k));
+        if (p == TRAIN_YZ || p == TRAIN_DXZ)
+            TRY(matmul_plan_new_sum(&r->plan[p], t->kind, TRAIN_TILE, n, k));
+        else
+            TRY(matmul_plan_new(&r->plan[p], t->kind, TRAIN_TILE, n, k));
     }
     return TRAWL_OK;
 }

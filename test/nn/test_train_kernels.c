@@ -66,7 +66,8 @@ static void layer(const struct nn_grad_kernels *k, struct arrays *a, size_t n, i
 static void activate(const struct nn_grad_kernels *k, struct arrays *a, size_t n, int kind)
 {
     bool up = kind >= 4;
-    k->activate(a->x[0], up ? a->x[1] : NULL, a->x[2], a->x[3], up ? a->x[4] : NULL, n, (enum nn_activation)(kind % 4));
+    k->activate(a->x[0], up ? a->x[1] : NULL, a->x[5], a->x[2], a->x[3], up ? a->x[4] : NULL, n,
+                (enum nn_activation)(kind % 4));
 }
 static void softmax(const struct nn_grad_kernels *k, struct arrays *a, size_t n, int kind)
 {
