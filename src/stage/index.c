@@ -323,6 +323,54 @@ static enum trawl_status match_model(struct job *j, size_t field)
     return embed_open_append(&j->embeds[i], model, &options, &j->fields[field], j->o->output);
 }
 
+static enum trawl_status kept(const struct job *j, const char *option, const char *was)
+{
+    return fail(TRAWL_MISMATCH,
+                "--append keeps '%s' as it was made: %s is %s there (leave it out, or make the index anew)",
+                j->o->output, option, was);
+}
+
+/* An option that is not at its preset was given: what the index cannot follow is refused, not passed over. */
+static enum trawl_status match_lexical(const struct job *j, const struct index_field *f)
+{
+    const options_t *o = j->o;
+    char number[32];
+    if (strcmp(o->analyzer, "english") != 0 && strcmp(o->analyzer, f->analyzer) != 0)
+        return kept(j, "--analyzer", f->analyzer);
+    snprintf(number, sizeof number, "%g", f->k1);
+    if (o->k1 != 0.9 && o->k1 != f->k1)
+        return kept(j, "--k1", number);
+    snprintf(number, sizeof number, "%g", f->b);
+    return o->b != 0.4 && o->b != f->b ? kept(j, "--b", number) : TRAWL_OK;
+}
+
+static enum trawl_status match_contract(const struct job *j, const struct index_field *f)
+{
+    const options_t *o = j->o;
+    const struct contract *c = &f->document;
+    const struct {
+        const char *option, *given, *was;
+    } texts[] = {{"--pooling", o->pooling, c->pooling},
+                 {"--attention", o->attention, c->attention},
+                 {"--normalize", o->normalize, c->normalize},
+                 {"--prompt", o->prompt, c->prompt},
+                 {"--query-prompt", o->query_prompt, f->query.prompt}};
+    const struct {
+        const char *option;
+        size_t given, was;
+    } counts[] = {{"--max-length", o->max_length, c->max_length}, {"--dims", o->dims, c->dims}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i].given && strcmp(texts[i].given, texts[i].was) != 0)
+            return kept(j, texts[i].option, *texts[i].was ? texts[i].was : "empty");
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        char number[32];
+        snprintf(number, sizeof number, "%zu", counts[i].was);
+        if (counts[i].given && counts[i].given != counts[i].was)
+            return kept(j, counts[i].option, number);
+    }
+    return o->append_eos && !c->append_eos ? kept(j, "--append-eos", "off") : TRAWL_OK;
+}
+
 static enum trawl_status match_fields(struct job *j, const struct index *ix)
 {
     const options_t *o = j->o;
@@ -335,6 +383,10 @@ static enum trawl_status match_fields(struct job *j, const struct index *ix)
         return mem_status();
     for (size_t i = 0; i < j->n_fields; i++) {
         j->fields[i] = *index_field(ix, i);
+        if (j->fields[i].kind == INDEX_LEXICAL)
+            TRY(match_lexical(j, &j->fields[i]));
+        else if (!j->fields[i].from_vectors)
+            TRY(match_contract(j, &j->fields[i]));
         if (j->fields[i].kind == INDEX_DENSE)
             TRY(j->fields[i].from_vectors ? match_given(j, i, n_given++) : match_model(j, i));
     }

@@ -136,11 +136,15 @@ static enum trawl_status open_file(struct part *p)
     return TRAWL_OK;
 }
 
-/* Whether the file begins with our head and this key. */
-static enum trawl_status same_key(struct part *p, const struct file_head *wanted, const char *key, bool *same)
+/* Whether the file begins with our head and this key; blank: whether it holds no block of anyone's. */
+static enum trawl_status same_key(struct part *p, const struct file_head *wanted, const char *key, bool *same,
+                                  bool *blank)
 {
     struct file_head head;
     TRY(read_at(p, &head, sizeof head, 0, same));
+    *blank = p->bytes == 0;
+    if (*same && !memcmp(head.magic, wanted->magic, sizeof head.magic))
+        *blank = p->bytes - sizeof head <= head.key_bytes;
     *same = *same && !memcmp(&head, wanted, sizeof head);
     if (!*same)
         return TRAWL_OK;
@@ -156,15 +160,15 @@ static enum trawl_status same_key(struct part *p, const struct file_head *wanted
 static enum trawl_status read_head(struct part *p, const char *key)
 {
     struct file_head head = {.magic = {'T', 'R', 'A', 'W', 'L', 'P', 'R', 'T'}, .version = VERSION};
-    bool same = false;
+    bool same = false, blank = true;
     head.D = (uint32_t)p->D;
     head.key_bytes = strlen(key);
     head.checksum = XXH3_64bits(key, head.key_bytes);
     p->first = p->at = sizeof head + head.key_bytes;
-    TRY(same_key(p, &head, key, &same));
+    TRY(same_key(p, &head, key, &same, &blank));
     if (same)
         return TRAWL_OK;
-    if (p->bytes)
+    if (!blank)
         log_warn("'%s' is from another model, contract, precision or way of reading: encoding starts afresh",
                  shown_path(p));
     TRY(set_length(p, 0));

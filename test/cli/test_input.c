@@ -112,6 +112,18 @@ static void inspect_takes_what_the_readers_repair(void **state)
     assert_out_has("run");
 }
 
+static void append_refuses_what_the_index_cannot_follow(void **state)
+{
+    (void)state;
+    PUT("docs.jsonl", DOCUMENTS);
+    assert_int_equal(program("index --corpus docs.jsonl --output kept.idx --analyzer german"), 0);
+    assert_int_equal(program("index --corpus docs.jsonl --output kept.idx --append --analyzer ascii"), 1);
+    assert_err_has("--append keeps 'kept.idx' as it was made: --analyzer is german there");
+    assert_int_equal(program("index --corpus docs.jsonl --output kept.idx --append --k1 1.2"), 1);
+    assert_int_equal(program("index --corpus docs.jsonl --output kept.idx --append --analyzer german"), 0);
+    assert_int_equal(program("index --corpus docs.jsonl --output kept.idx --append"), 0);
+}
+
 static void a_forgotten_value_is_said(void **state)
 {
     (void)state;
@@ -128,6 +140,7 @@ int main(void)
         cmocka_unit_test(an_id_named_twice_is_deleted_once),
         cmocka_unit_test(a_field_that_the_mode_leaves_aside_is_refused),
         cmocka_unit_test(inspect_takes_what_the_readers_repair),
+        cmocka_unit_test(append_refuses_what_the_index_cannot_follow),
         cmocka_unit_test(a_forgotten_value_is_said),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
