@@ -171,6 +171,49 @@ struct trawl_generate_report {
 TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_generate(const struct trawl_generate_options *options,
                                                           struct trawl_generate_report *report);
 
+/* ---- train: a retriever out of pairs of queries and passages ---- */
+struct trawl_train_options {
+    size_t size;
+    const char *objective; /* infonce, gist, margin-mse, kl, cosent, or a sum such as infonce+0.5*kl */
+    const char *model, *data, *output;
+    const char *split, *corpus, *queries; /* of the data: qrels/<split>.tsv of a folder; texts of ids in JSON lines */
+    const char *config;                   /* JSON file of options by name, below those given here */
+    bool resume;
+    /* what is trained */
+    bool full;
+    size_t lora_rank;
+    double lora_alpha, lora_dropout;
+    const char *lora_targets;
+    bool rslora;
+    const char *precision; /* auto, f32, bf16 */
+    bool checkpointing;
+    /* how */
+    double lr, weight_decay, clip, warmup;
+    const char *schedule; /* constant, linear, cosine */
+    size_t steps, epochs, batch, negatives, accumulate, chunk, seed;
+    /* the loss */
+    double temperature, margin, kl_temperature, cosent_scale;
+    bool learn_temperature, symmetric, margin_relative, gist_wide, kl_reverse;
+    const char *similarity, *candidates, *guide, *matryoshka;
+    /* the contract, over the model's own */
+    const char *pooling, *attention, *query_prompt, *document_prompt;
+    bool no_pool_prompt, no_pool_special, append_eos;
+    size_t max_length, dims;
+    /* watching */
+    const char *dev, *dev_split;
+    size_t dev_documents, eval_every, patience, save_every;
+};
+struct trawl_train_report {
+    uint64_t steps, resumed_from, tokens, examples, parameters;
+    uint64_t dev_documents, dev_queries, best_step;
+    size_t memory_bytes;
+    double loss, first_loss, best_dev, seconds; /* best_dev < 0: there was no dev set */
+    bool stopped_early;
+};
+/* Writes the run folder `output`: config.json, metrics.jsonl, checkpoints/, report.html, model/. */
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_train(const struct trawl_train_options *options,
+                                                       struct trawl_train_report *report);
+
 /* ---- encode: texts to vectors ---- */
 struct trawl_encode_options {
     size_t size;

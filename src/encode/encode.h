@@ -10,11 +10,13 @@
 #ifndef ENCODE_H
 #define ENCODE_H
 #include "model/model.h"
+#include "pooling.h"
 
 struct encoder_options {
     const char *precision; /* "auto", "f32", "bf16", "int8" */
     size_t batch_tokens;   /* tokens of one packed batch; 0: default */
     bool refuse_long;      /* a text beyond the contract's maximum is LIMIT instead of cut */
+    bool tokens_only;      /* weights are not read: for encoder_tokenize, encoder_encode is refused */
 };
 struct encoder;
 /* Opens model `path_or_name`; the contract for documents or queries starts as the model's default (encoder_contract)
@@ -49,12 +51,23 @@ struct text_view {
  * zero vector. */
 MUST_USE enum trawl_status encoder_encode(struct encoder *e, float *out, const struct text_view *texts, size_t n,
                                           enum encoder_side side);
+/*
+ * The row that a text becomes under a side's contract, for those who run the model themselves: ids (max_length of the
+ * contract) out, and what is pooled of its states. n 0: the text has no tokens of its own.
+ */
+struct encoder_row {
+    size_t n;
+    struct pool_shape shape;
+    bool cut;
+};
+MUST_USE enum trawl_status encoder_tokenize(struct encoder *e, struct encoder_row *row, uint32_t *ids,
+                                            const struct text_view *text, enum encoder_side side);
 /* The text (its place in the call) that the last failing call to encoder_encode failed on, SIZE_MAX: none of them. */
 size_t encoder_failed_text(const struct encoder *e);
 const struct encoder_counts *encoder_counts(const struct encoder *e);
 /* Bytes beside the weights, all that encoding will take; 0 before the first text. */
 size_t encoder_workspace_bytes(const struct encoder *e);
 const struct nn_model *encoder_model(const struct encoder *e);
-const struct model_files *encoder_files(const struct encoder *e);
+struct model_files *encoder_files(const struct encoder *e);
 
 #endif

@@ -3,9 +3,9 @@
 #ifndef ENCODE_INT_H
 #define ENCODE_INT_H
 #include "encode.h"
+#include "pooling.h"
 
 enum { SPECIAL_MAX = 8 };
-enum pooling { POOL_MEAN, POOL_LAST, POOL_FIRST, POOL_WEIGHTED_MEAN };
 
 /* A contract made ready for use. */
 struct side {
@@ -45,9 +45,11 @@ struct encoder {
     struct nn_model *model;
     struct nn_run *run;
     struct side sides[2];
+    enum nn_precision precision;
     size_t D;            /* dimensions before truncation */
     size_t batch_tokens; /* as asked */
     bool refuse_long;
+    struct worker *single; /* of encoder_tokenize, made at its first call */
     struct encoder_counts counts;
     size_t failed;
 
@@ -76,6 +78,10 @@ MUST_USE enum trawl_status side_encode(struct row *row, uint32_t *out, const str
 void pool_row(float *out, const float *hidden, const struct row *row, const struct side *side, const struct encoder *e,
               struct worker *worker);
 
+struct pool_shape side_pool_shape(const struct side *side, const struct row *row);
+
+/* Also of what failed half-way; NULL is fine. */
+void worker_release(struct worker *worker);
 MUST_USE enum trawl_status window_make(struct encoder *e);
 void window_release(struct encoder *e);
 

@@ -115,7 +115,7 @@ static enum trawl_status default_contract(struct encoder *e, enum encoder_side w
     TRY(choose_text(c->model_name, sizeof c->model_name, "model name", name));
     TRY(model_files_fingerprint(e->files, c->model));
     snprintf(c->tokenizer, sizeof c->tokenizer, "%016" PRIx64, tokenizer_fingerprint(e->tokenizer));
-    snprintf(c->precision, sizeof c->precision, "%s", lm_precision_name(nn_model_precision(e->model)));
+    snprintf(c->precision, sizeof c->precision, "%s", lm_precision_name(e->precision));
     snprintf(c->isa, sizeof c->isa, "%s", isa_name());
     if (!c->max_length || c->max_length > e->config->positions)
         c->max_length = e->config->positions;
@@ -137,17 +137,19 @@ static enum trawl_status check_modules(struct encoder *e, const char *path)
     return TRAWL_OK;
 }
 
-static enum trawl_status open_model(struct encoder *e, const char *path_or_name, const char *precision_name)
+static enum trawl_status open_model(struct encoder *e, const char *path_or_name, const struct encoder_options *options)
 {
     enum nn_precision precision = NN_F32;
-    TRY(lm_precision(&precision, precision_name));
+    TRY(lm_precision(&precision, options->precision));
     TRY(model_files_open(&e->files, path_or_name));
     e->tokenizer = model_files_tokenizer(e->files);
     if (!e->tokenizer)
         return fail(TRAWL_MISMATCH, "'%s' has no tokenizer (add its tokenizer.json)", path_or_name);
     e->modules = model_files_modules(e->files);
-    TRY(nn_model_new(&e->model, model_files_source(e->files), precision));
-    e->config = nn_model_config(e->model);
+    e->config = model_files_source(e->files)->config;
+    e->precision = options->tokens_only ? NN_F32 : precision;
+    if (!options->tokens_only)
+        TRY(nn_model_new(&e->model, model_files_source(e->files), precision));
     return check_modules(e, path_or_name);
 }
 
@@ -160,7 +162,7 @@ enum trawl_status encoder_open(struct encoder **out, const char *path_or_name, c
         return mem_status();
     e->batch_tokens = options->batch_tokens;
     e->refuse_long = options->refuse_long;
-    TRY_OUT(open_model(e, path_or_name, options->precision));
+    TRY_OUT(open_model(e, path_or_name, options));
     TRY_OUT(default_contract(e, ENCODER_DOCUMENT, &e->modules->document, path_or_name));
     TRY_OUT(default_contract(e, ENCODER_QUERY, &e->modules->query, path_or_name));
     *out = e;
@@ -175,6 +177,9 @@ void encoder_close(struct encoder *e)
     if (!e)
         return;
     window_release(e);
+    if (e->single)
+        worker_release(e->single);
+    free(e->single);
     nn_model_free(e->model);
     model_files_close(e->files);
     free(e);
@@ -205,7 +210,7 @@ const struct nn_model *encoder_model(const struct encoder *e)
     return e->model;
 }
 
-const struct model_files *encoder_files(const struct encoder *e)
+struct model_files *encoder_files(const struct encoder *e)
 {
     return e->files;
 }

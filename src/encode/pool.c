@@ -6,26 +6,55 @@
 #include <math.h>
 #include <string.h>
 
-static void copy_row(double *sum, const float *hidden, size_t t, size_t C)
+static bool is_single(const struct pool_shape *shape, size_t *token)
 {
-    for (size_t c = 0; c < C; c++)
-        sum[c] = (double)hidden[t * C + c];
+    *token = shape->pooling == POOL_FIRST ? shape->first : shape->end - 1;
+    return shape->pooling == POOL_FIRST || shape->pooling == POOL_LAST;
 }
 
 /* Weights 1, or the position from 1 (Muennighoff 2022, SGPT, eq. 2), over their sum. */
-static void mean_rows(double *sum, const float *hidden, const struct row *row, bool by_position, size_t C)
+static double weight_of(const struct pool_shape *shape, size_t token)
 {
+    return shape->pooling == POOL_WEIGHTED_MEAN ? (double)(token + 1) : 1.0;
+}
+
+void pool_forward(float *y, double *sum, const float *hidden, const struct pool_shape *shape, size_t C)
+{
+    size_t token;
     double total = 0.0;
+    if (is_single(shape, &token)) {
+        memcpy(y, hidden + token * C, C * sizeof *y);
+        return;
+    }
     memset(sum, 0, C * sizeof *sum);
-    for (size_t t = row->pool_begin; t < row->pool_end; t++) {
-        double w = by_position ? (double)(t + 1) : 1.0;
+    for (size_t t = shape->begin; t < shape->end; t++) {
+        double w = weight_of(shape, t);
         const float *h = hidden + t * C;
         total += w;
         for (size_t c = 0; c < C; c++)
             sum[c] += w * (double)h[c];
     }
     for (size_t c = 0; c < C; c++)
-        sum[c] /= total;
+        y[c] = (float)(sum[c] / total);
+}
+
+void pool_backward(float *dhidden, const float *dy, const struct pool_shape *shape, size_t n, size_t C)
+{
+    size_t token;
+    double total = 0.0;
+    memset(dhidden, 0, n * C * sizeof *dhidden);
+    if (is_single(shape, &token)) {
+        memcpy(dhidden + token * C, dy, C * sizeof *dy);
+        return;
+    }
+    for (size_t t = shape->begin; t < shape->end; t++)
+        total += weight_of(shape, t);
+    for (size_t t = shape->begin; t < shape->end; t++) {
+        double w = weight_of(shape, t) / total;
+        float *dh = dhidden + t * C;
+        for (size_t c = 0; c < C; c++)
+            dh[c] = (float)(w * (double)dy[c]);
+    }
 }
 
 /* y (out) = activation(W x + b), each output one dot product in eight sums of fixed order. */
@@ -46,7 +75,7 @@ static void dense_forward(float *y, const float *x, const struct model_dense *de
     }
 }
 
-static void normalise(float *x, size_t D)
+double unit_forward(float *x, size_t D)
 {
     double norm = 0.0;
     for (size_t d = 0; d < D; d++)
@@ -56,6 +85,24 @@ static void normalise(float *x, size_t D)
         norm = 1e-12;
     for (size_t d = 0; d < D; d++)
         x[d] = (float)((double)x[d] / norm);
+    return norm;
+}
+
+void unit_backward(float *dx, const float *dy, const float *y, double length, size_t D)
+{
+    double dot = 0.0;
+    for (size_t d = 0; d < D; d++)
+        dot += (double)y[d] * (double)dy[d];
+    for (size_t d = 0; d < D; d++)
+        dx[d] = (float)(((double)dy[d] - (double)y[d] * dot) / length);
+}
+
+struct pool_shape side_pool_shape(const struct side *side, const struct row *row)
+{
+    return (struct pool_shape){.pooling = side->pooling,
+                               .begin = row->pool_begin,
+                               .end = row->pool_end,
+                               .first = side->contract.special_pooled ? 0 : row->pool_begin};
 }
 
 void pool_row(float *out, const float *hidden, const struct row *row, const struct side *side, const struct encoder *e,
@@ -63,14 +110,8 @@ void pool_row(float *out, const float *hidden, const struct row *row, const stru
 {
     size_t C = e->config->C;
     float *x = worker->dense[0], *y = worker->dense[1];
-    if (side->pooling == POOL_FIRST)
-        copy_row(worker->sum, hidden, side->contract.special_pooled ? 0 : row->pool_begin, C);
-    else if (side->pooling == POOL_LAST)
-        copy_row(worker->sum, hidden, row->pool_end - 1, C);
-    else
-        mean_rows(worker->sum, hidden, row, side->pooling == POOL_WEIGHTED_MEAN, C);
-    for (size_t c = 0; c < C; c++)
-        x[c] = (float)worker->sum[c];
+    struct pool_shape shape = side_pool_shape(side, row);
+    pool_forward(x, worker->sum, hidden, &shape, C);
     for (size_t i = 0; i < e->modules->n_dense; i++) {
         dense_forward(y, x, &e->modules->dense[i]);
         float *swap = x;
@@ -79,5 +120,5 @@ void pool_row(float *out, const float *hidden, const struct row *row, const stru
     }
     memcpy(out, x, side->contract.dims * sizeof *out);
     if (side->l2)
-        normalise(out, side->contract.dims);
+        unit_forward(out, side->contract.dims);
 }

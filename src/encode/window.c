@@ -80,18 +80,21 @@ enum trawl_status window_make(struct encoder *e)
     return TRAWL_OK;
 }
 
+void worker_release(struct worker *w)
+{
+    tokenizer_scratch_free(w->scratch);
+    ids_release(&w->ids);
+    buf_release(&w->text);
+    free(w->sum);
+    free(w->dense[0]);
+    free(w->dense[1]);
+}
+
 void window_release(struct encoder *e)
 {
     nn_run_free(e->run);
-    for (size_t i = 0; e->workers && i < e->n_workers; i++) {
-        struct worker *w = &e->workers[i];
-        tokenizer_scratch_free(w->scratch);
-        ids_release(&w->ids);
-        buf_release(&w->text);
-        free(w->sum);
-        free(w->dense[0]);
-        free(w->dense[1]);
-    }
+    for (size_t i = 0; e->workers && i < e->n_workers; i++)
+        worker_release(&e->workers[i]);
     free(e->workers);
     free(e->ids);
     free(e->rows);
@@ -237,5 +240,21 @@ enum trawl_status encoder_encode(struct encoder *e, float *out, const struct tex
         p.n = n - i < e->window ? n - i : e->window;
         TRY(encode_window(&p, i));
     }
+    return TRAWL_OK;
+}
+
+enum trawl_status encoder_tokenize(struct encoder *e, struct encoder_row *out, uint32_t *ids,
+                                   const struct text_view *text, enum encoder_side which)
+{
+    struct row row;
+    if (!e->single) {
+        struct worker *w = mem_array(1, sizeof *w);
+        if (!w)
+            return mem_status();
+        e->single = w;
+        TRY(tokenizer_scratch_new(&w->scratch));
+    }
+    TRY(side_encode(&row, ids, &e->sides[which], e, e->single, text));
+    *out = (struct encoder_row){.n = row.n, .shape = side_pool_shape(&e->sides[which], &row), .cut = row.cut};
     return TRAWL_OK;
 }

@@ -158,6 +158,12 @@ void model_files_close(struct model_files *m)
         return;
     modules_release(&m->modules);
     source_release(&m->source);
+    for (size_t i = 0; i < m->n_detached; i++) {
+        free(m->detached[i]->a);
+        free(m->detached[i]->b);
+        free(m->detached[i]);
+    }
+    free(m->detached);
     gguf_release(&m->gguf);
     tensor_set_release(&m->set);
     tensor_set_release(&m->adapter_set);

@@ -20,6 +20,8 @@ struct model_files {
     struct model_modules modules;
     bool sentence_transformers; /* there is a modules.json */
     char fingerprint[17];
+    struct lora **detached; /* (n_detached) updates taken off the slots by model_files_unmerge */
+    size_t n_detached;
 };
 
 /* ---- folder.c: where things are ---- */

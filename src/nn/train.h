@@ -67,6 +67,7 @@ MUST_USE enum trawl_status nn_train_update(struct nn_train *train);
  * same masks, chunks of one batch should have different ones. The batch must have no prefix (kv) and must stay valid
  * until the backward pass. Errors as nn_forward's.
  */
+#define NN_TRAIN_NO_DROPOUT UINT32_MAX /* a step under which nothing is dropped: for evaluation */
 MUST_USE enum trawl_status nn_train_forward(struct nn_train *train, float *hidden, const struct nn_batch *batch,
                                             uint32_t step);
 /* The same bits, nothing kept: for the first pass of GradCache. Drops what an earlier forward pass has kept. */

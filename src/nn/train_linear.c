@@ -65,7 +65,7 @@ enum trawl_status train_linear_forward(struct train_tile *s, enum nn_role role, 
     TRY(product(s, role, TRAIN_Y, y, in));
     if (r->R) {
         float *z = z_of(s, role);
-        if (s->t->lora.dropout > 0) {
+        if (s->t->lora.dropout > 0 && s->t->step != NN_TRAIN_NO_DROPOUT) {
             drop(s, role, s->w->drop, x, r->K);
             in = narrow(s, s->w->narrow, s->w->drop, s->rows * r->K);
         }
@@ -119,7 +119,7 @@ static enum trawl_status lora_dx(struct train_tile *s, enum nn_role role, float 
 {
     const struct train_role *r = &s->t->role[role];
     const void *dz = narrow(s, s->w->narrow_z, s->w->dz, s->rows * r->R);
-    if (!(s->t->lora.dropout > 0))
+    if (!(s->t->lora.dropout > 0 && s->t->step != NN_TRAIN_NO_DROPOUT))
         return product(s, role, TRAIN_DXZ, dx, dz);
     memset(s->w->wide, 0, s->rows * r->K * sizeof(float));
     TRY(product(s, role, TRAIN_DXZ, s->w->wide, dz));
@@ -146,7 +146,7 @@ void train_linear_gradients(struct train_tile *s, enum nn_role role, const float
     bias_gradients(s, role, dy);
     if (!r->R)
         return;
-    if (s->t->lora.dropout > 0) {
+    if (s->t->lora.dropout > 0 && s->t->step != NN_TRAIN_NO_DROPOUT) {
         drop(s, role, s->w->drop, x, r->K);
         x = s->w->drop;
     }

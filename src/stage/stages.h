@@ -17,6 +17,7 @@
     X(search)                                                                                                          \
     X(eval)                                                                                                            \
     X(mine)                                                                                                            \
+    X(train)                                                                                                           \
     X(inspect)                                                                                                         \
     X(bench)
 
