@@ -297,6 +297,49 @@ static void dropout_is_differentiated(void **state)
     nn_train_free(t);
 }
 
+/* The next-token loss at values + scale * grads; with d_hidden, its gradients are added too. */
+static double loss_along(struct nn_train *t, const float *values, const float *grads, float scale, float *d_hidden)
+{
+    static float hidden[300 * 96], unused[300 * 96];
+    struct nn_batch batch = {.ids = ids, .begin = begins, .B = ROWS};
+    struct nn_params p = nn_train_params(t);
+    double loss;
+    for (size_t i = 0; i < p.n; i++)
+        p.values[i] = values[i] + scale * grads[i];
+    assert_int_equal(nn_train_update(t), TRAWL_OK);
+    assert_int_equal(nn_train_forward(t, hidden, &batch, 3), TRAWL_OK);
+    assert_int_equal(nn_train_next_token(t, &loss, d_hidden ? d_hidden : unused, hidden, &batch), TRAWL_OK);
+    if (d_hidden)
+        assert_int_equal(nn_train_backward(t, d_hidden), TRAWL_OK);
+    return loss;
+}
+
+/* Families that no tiny model stands for: caps on scores and logits (Gemma 2), here with every norm there is. */
+static void soft_caps_are_differentiated(void **state)
+{
+    (void)state;
+    struct nn_config c = small(false);
+    c.attention_cap = 1.5f;
+    c.logit_cap = 2;
+    c.qk_norm = c.sandwich_norm = true;
+    struct nn_train *t = train_new(&c, NN_F32, NULL, true);
+    struct nn_params p = nn_train_params(t);
+    static float d_hidden[300 * 96];
+    float *values = malloc(p.n * sizeof *values), *grads = malloc(p.n * sizeof *grads);
+    double squares = 0;
+    memcpy(values, p.values, p.n * sizeof *values);
+    loss_along(t, values, p.grads, 0, d_hidden);
+    memcpy(grads, p.grads, p.n * sizeof *grads);
+    for (size_t i = 0; i < p.n; i++)
+        squares += (double)grads[i] * (double)grads[i];
+    float h = (float)(3e-2 / sqrt(squares));
+    double slope = (loss_along(t, values, grads, h, NULL) - loss_along(t, values, grads, -h, NULL)) / (2 * (double)h);
+    if (!(fabs(slope / squares - 1) < 1e-2))
+        fail_msg("slope %g, squared gradient %g", slope, squares);
+    free(values), free(grads);
+    nn_train_free(t);
+}
+
 /* With B at zero the model is its base: the states of the serving pass, up to sums in another order. */
 static void an_untrained_lora_is_the_base_model(void **state)
 {
@@ -377,6 +420,7 @@ int main(void)
         cmocka_unit_test(steps_make_no_heap_calls_after_the_first),
         cmocka_unit_test(dropout_follows_the_step),
         cmocka_unit_test(dropout_is_differentiated),
+        cmocka_unit_test(soft_caps_are_differentiated),
         cmocka_unit_test(an_untrained_lora_is_the_base_model),
         cmocka_unit_test(lora_begins_as_peft_begins),
         cmocka_unit_test(options_without_sense_are_refused),
