@@ -100,6 +100,12 @@ static void enter(const struct tile *t, enum nn_role role, size_t r, const float
         top = normalise(t, y, x, weight, bias, t->c->C);
         x = y;
     }
+    const float *factor = role == NN_QKV ? t->layer->qkv_factor : t->layer->up_factor;
+    if (factor) {
+        for (size_t i = 0; i < t->c->C; i++)
+            y[i] = x[i] * factor[i];
+        x = y, top = -1;
+    }
     note(t, (size_t)(t->layer - t->run->model->layers), role, 0, x, t->c->C);
     nn_emit(t->k, kind, in_row(t, role, r), &t->w->in_scale[r], x, t->c->C, top);
 }

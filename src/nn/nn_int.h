@@ -37,6 +37,7 @@ struct layer {
     struct linear linear[NN_ROLES];
     float *attn_norm, *attn_norm_bias, *mlp_norm, *mlp_norm_bias; /* NULL where the model has none */
     float *q_norm, *k_norm, *post_attn_norm, *post_mlp_norm;
+    float *qkv_factor, *up_factor; /* int8 encoders: what smoothing multiplies the inputs by; else NULL */
 };
 
 struct nn_model {

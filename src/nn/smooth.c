@@ -6,7 +6,9 @@
  * the rows of v, inputs of down by the rows of up.
  *
  * The magnitudes are measured by a forward pass in f32 over pseudo-random tokens; the large channels are the same for
- * any text. Encoders feed a normed state to the residual sum as well, so they are left alone.
+ * any text. Encoders feed a normed state to the residual sum as well, so
+ * their inputs of q, k, v and up are divided when they are rounded; inputs of down, behind an activation that is not
+ * linear, are left alone.
  */
 #include "base/mem.h"
 #include "nn_int.h"
@@ -59,7 +61,7 @@ enum trawl_status nn_smooth_new(float **smooth, const struct nn_source *source)
     const struct nn_config *c = source->config;
     size_t n = nn_inputs(c);
     *smooth = NULL;
-    if (c->encoder || !c->gated || c->norm != NN_RMS_NORM)
+    if (!c->encoder && (!c->gated || c->norm != NN_RMS_NORM))
         return TRAWL_OK;
     float *s = mem_array(c->L * n, sizeof *s);
     if (!s)
@@ -69,6 +71,8 @@ enum trawl_status nn_smooth_new(float **smooth, const struct nn_source *source)
         share_in_groups(s + l * n + nn_inputs_before(c, NN_O), c);
         for (size_t i = 0; i < n; i++)
             s[l * n + i] = powf(fmaxf(s[l * n + i], 1e-4f), exponent);
+        for (size_t i = nn_inputs_before(c, NN_DOWN); c->encoder && i < n; i++)
+            s[l * n + i] = 1;
     }
     if (status) {
         free(s);
