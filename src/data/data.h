@@ -81,6 +81,8 @@ struct qrels {
  * refused; so are grades beyond +-1,000,000. Below 0: in the pool, but not judged. */
 MUST_USE enum trawl_status qrels_read(struct qrels *q, const char *path);
 MUST_USE enum trawl_status qrels_add(struct qrels *q, const char *query, const char *doc, int32_t grade);
+/* Line of a judgement, found by reading the file again, for messages; 0: it is not there. */
+uint64_t qrels_line(const char *path, const char *query, const char *doc);
 void qrels_release(struct qrels *q);
 
 /* ---- runs ---- */

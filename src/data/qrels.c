@@ -133,6 +133,27 @@ enum trawl_status qrels_read(struct qrels *q, const char *path)
     return status;
 }
 
+uint64_t qrels_line(const char *path, const char *query, const char *doc)
+{
+    struct line_reader *lines;
+    struct qrels_line cut = {0};
+    enum layout layout = LAYOUT_UNSEEN;
+    const char *line;
+    size_t n;
+    uint64_t number = 0;
+    if (line_reader_open(&lines, path) != TRAWL_OK)
+        return 0;
+    while (number == 0 && line_next(lines, &line, &n) == TRAWL_OK && line) {
+        if (is_blank(line, n) || cut_line(&cut, &layout, line, n, path, line_number(lines)) != TRAWL_OK || cut.header)
+            continue;
+        if (cut.query.n == strlen(query) && !memcmp(cut.query.text, query, cut.query.n) && cut.doc.n == strlen(doc) &&
+            !memcmp(cut.doc.text, doc, cut.doc.n))
+            number = line_number(lines);
+    }
+    line_reader_close(lines);
+    return number;
+}
+
 void qrels_release(struct qrels *q)
 {
     if (!q)

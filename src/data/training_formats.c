@@ -307,32 +307,12 @@ enum trawl_status training_parse_tsv(struct training *t)
 
 /* ---- BEIR ---- */
 
-/* Line of the judgement, by reading the file again. */
-static enum trawl_status refuse_judgement(const struct training *t, const char *query, const char *doc,
-                                          const char *reason)
-{
-    struct line_reader *lines;
-    const char *line;
-    size_t n, query_bytes = strlen(query);
-    uint64_t number = 0;
-    TRY(line_reader_open(&lines, t->qrels_path));
-    while (number == 0 && line_next(lines, &line, &n) == TRAWL_OK && line) {
-        bool same = n > query_bytes && !memcmp(line, query, query_bytes) &&
-                    (line[query_bytes] == '\t' || line[query_bytes] == ' ');
-        if (same && memmem(line + query_bytes, n - query_bytes, doc, strlen(doc)))
-            number = line_number(lines);
-    }
-    line_reader_close(lines);
-    return fail(TRAWL_FORMAT, "'%s' line %" PRIu64 ": %s", t->qrels_path, number, reason);
-}
-
 static enum trawl_status check_judgement(const struct training *t, const char *query, const char *doc)
 {
-    char reason[640];
     if (doc_set_find(t->docs, doc, strlen(doc)) != MAP_NONE)
         return TRAWL_OK;
-    snprintf(reason, sizeof reason, "query '%.200s' has document '%.200s', which is not in the corpus", query, doc);
-    return refuse_judgement(t, query, doc, reason);
+    return fail(TRAWL_FORMAT, "'%s' line %" PRIu64 ": query '%.200s' has document '%.200s', which is not in the corpus",
+                t->qrels_path, qrels_line(t->qrels_path, query, doc), query, doc);
 }
 
 /* Every judgement points somewhere; those with a positive are kept. */
@@ -350,9 +330,9 @@ static enum trawl_status take_judgements(struct training *t)
         buf_reset(&query);
         TRY_OUT(buf_append(&query, key, n));
         if (map_find(&t->queries.by_id, key, n) == MAP_NONE) {
-            char reason[320];
-            snprintf(reason, sizeof reason, "query '%.200s' is not among the queries", query.data);
-            status = refuse_judgement(t, query.data, t->qrels.ids.data + list->items[0].id, reason);
+            const char *doc = t->qrels.ids.data + list->items[0].id;
+            status = fail(TRAWL_FORMAT, "'%s' line %" PRIu64 ": query '%.200s' is not among the queries", t->qrels_path,
+                          qrels_line(t->qrels_path, query.data, doc), query.data);
             goto out;
         }
         for (uint32_t i = 0; i < list->n; i++) {

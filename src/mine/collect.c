@@ -41,22 +41,21 @@ enum trawl_status collector_init(struct collector *c, const struct mine_query *q
     return TRAWL_OK;
 }
 
-/* Over the positives that the teacher has a score of; NaN where there is none. */
-static double anchor_of(const struct collector *c)
+double mine_anchor_of(const float *scores, size_t n, enum mine_anchor anchor)
 {
     double least = NAN, most = NAN, sum = 0.0;
-    size_t n = 0;
-    for (size_t i = 0; i < c->query->n_positives; i++) {
-        if (isnan(c->positives[i]))
+    size_t scored = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(scores[i]))
             continue;
-        least = fmin(least, (double)c->positives[i]);
-        most = fmax(most, (double)c->positives[i]);
-        sum += (double)c->positives[i];
-        n++;
+        least = fmin(least, (double)scores[i]);
+        most = fmax(most, (double)scores[i]);
+        sum += (double)scores[i];
+        scored++;
     }
-    if (!n)
+    if (!scored)
         return NAN;
-    return c->plan->anchor == MINE_ANCHOR_MIN ? least : c->plan->anchor == MINE_ANCHOR_MAX ? most : sum / (double)n;
+    return anchor == MINE_ANCHOR_MIN ? least : anchor == MINE_ANCHOR_MAX ? most : sum / (double)scored;
 }
 
 static void set_floor(struct collector *c)
@@ -69,7 +68,7 @@ static void set_floor(struct collector *c)
 
 void collector_begin(struct collector *c)
 {
-    c->anchor = anchor_of(c);
+    c->anchor = mine_anchor_of(c->positives, c->query->n_positives, c->plan->anchor);
     for (size_t r = 0; r < c->plan->n_rules; r++) {
         double threshold = mine_threshold(&c->plan->rules[r], c->anchor);
         c->thresholds[r] = isnan(threshold) ? -INFINITY : threshold; /* nothing to compare with: nothing is kept */

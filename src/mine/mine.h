@@ -34,6 +34,8 @@ uint64_t mine_set_fingerprint(const struct mine_set *set);
 
 /* ---- what is kept of a ranking ---- */
 enum mine_anchor { MINE_ANCHOR_MIN, MINE_ANCHOR_MEAN, MINE_ANCHOR_MAX };
+/* Of the positives that have a score; NaN where none has. */
+double mine_anchor_of(const float *scores, size_t n, enum mine_anchor anchor);
 enum { MINE_RULES = 5 };
 struct mine_plan {
     struct mine_rule_options rules[MINE_RULES];

@@ -9,22 +9,10 @@
 
 /* ---- judgements ---- */
 
-/* FORMAT with the judgement's line, found by reading the file again. */
 static enum trawl_status refuse(const char *path, const char *query, const char *doc, const char *what,
                                 const char *where)
 {
-    struct line_reader *lines;
-    const char *line;
-    size_t n, query_bytes = strlen(query);
-    uint64_t number = 0;
-    TRY(line_reader_open(&lines, path));
-    while (number == 0 && line_next(lines, &line, &n) == TRAWL_OK && line)
-        if (n > query_bytes && !memcmp(line, query, query_bytes) &&
-            (line[query_bytes] == '\t' || line[query_bytes] == ' ') &&
-            memmem(line + query_bytes, n - query_bytes, doc, strlen(doc)))
-            number = line_number(lines);
-    line_reader_close(lines);
-    return fail(TRAWL_FORMAT, "'%s' line %" PRIu64 ": %s '%.200s' is not %s", path, number, what,
+    return fail(TRAWL_FORMAT, "'%s' line %" PRIu64 ": %s '%.200s' is not %s", path, qrels_line(path, query, doc), what,
                 what[0] == 'q' ? query : doc, where);
 }
 

@@ -38,23 +38,6 @@ static const char *const rule_names[MINE_RULES] = {"naive", "shifted", "abs", "m
 
 /* ---- judging ---- */
 
-static double anchor_of(const float *scores, size_t n, enum mine_anchor anchor)
-{
-    double least = NAN, most = NAN, sum = 0.0;
-    size_t scored = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (isnan(scores[i]))
-            continue;
-        least = fmin(least, (double)scores[i]);
-        most = fmax(most, (double)scores[i]);
-        sum += (double)scores[i];
-        scored++;
-    }
-    if (!scored)
-        return NAN;
-    return anchor == MINE_ANCHOR_MIN ? least : anchor == MINE_ANCHOR_MAX ? most : sum / (double)scored;
-}
-
 enum trawl_status mine_judge(struct mine_teacher *judge, const struct mine_set *set, enum mine_anchor anchor,
                              size_t query, const uint32_t *docs, size_t n_docs, uint64_t *judged, uint64_t *suspected)
 {
@@ -69,7 +52,7 @@ enum trawl_status mine_judge(struct mine_teacher *judge, const struct mine_set *
         status = mine_teacher_score(judge, scores, query, all, n);
     }
     if (status == TRAWL_OK) {
-        double limit = anchor_of(scores, q->n_positives, anchor);
+        double limit = mine_anchor_of(scores, q->n_positives, anchor);
         for (size_t i = q->n_positives; i < n && !isnan(limit); i++) {
             *judged += !isnan(scores[i]);
             *suspected += (double)scores[i] >= limit;
