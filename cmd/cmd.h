@@ -31,6 +31,7 @@
     X(eval, "from documents to hits")                                                                                  \
     X(mine, "from data to models")                                                                                     \
     X(train, "from data to models")                                                                                    \
+    X(merge, "from data to models")                                                                                    \
     X(tokenize, "use a model by itself")                                                                               \
     X(score, "use a model by itself")                                                                                  \
     X(generate, "use a model by itself")                                                                               \

@@ -214,6 +214,18 @@ struct trawl_train_report {
 TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_train(const struct trawl_train_options *options,
                                                        struct trawl_train_report *report);
 
+/* ---- merge: an adapter and its base as one model folder ---- */
+struct trawl_merge_options {
+    size_t size;
+    const char *model; /* NULL: the base that the adapter names */
+    const char *adapter, *output;
+};
+struct trawl_merge_report {
+    size_t width;
+};
+TRAWL_API TRAWL_MUST_USE enum trawl_status trawl_merge(const struct trawl_merge_options *options,
+                                                       struct trawl_merge_report *report);
+
 /* ---- encode: texts to vectors ---- */
 struct trawl_encode_options {
     size_t size;

@@ -318,6 +318,16 @@ enum trawl_status model_files_unmerge(struct model_files *m, struct model_update
     return TRAWL_OK;
 }
 
+bool model_files_is_adapter(const struct model_files *m)
+{
+    return m->adapter != NULL;
+}
+
+enum trawl_status model_files_base_fingerprint(struct model_files *m, char out[17])
+{
+    return model_base_fingerprint(m, out);
+}
+
 /* ---- whole models ---- */
 
 static enum trawl_status model_tensors(struct save_tensor *out, size_t *n, const struct model_files *m,

@@ -44,6 +44,10 @@ MUST_USE enum trawl_status model_save_adapter(struct model_files *m, const char 
 MUST_USE enum trawl_status model_files_unmerge(struct model_files *m, struct model_update **updates, size_t *n,
                                                size_t *rank, double *scale);
 
+bool model_files_is_adapter(const struct model_files *m);
+/* 16 hex digits over the base alone: what trawl.json calls base_fingerprint. */
+MUST_USE enum trawl_status model_files_base_fingerprint(struct model_files *m, char out[17]);
+
 /* ---- whole models: config.json, weights in f32, tokenizer, modules, prompts, trawl.json. UNSUPPORTED for GGUF bases,
  * which have no configuration and tokenizer files to go with them. ---- */
 MUST_USE enum trawl_status model_save_folder(struct model_files *m, const struct nn_source *source, const char *folder,

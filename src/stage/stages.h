@@ -18,6 +18,7 @@
     X(eval)                                                                                                            \
     X(mine)                                                                                                            \
     X(train)                                                                                                           \
+    X(merge)                                                                                                           \
     X(inspect)                                                                                                         \
     X(bench)
 

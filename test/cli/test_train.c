@@ -280,6 +280,37 @@ static void an_adapter_is_trained_on(void **state)
     assert_out_has("train-llama"); /* its base is the first one's */
 }
 
+/* The vectors of the merged model are those of the adapter on its base, to the bit. */
+static void a_merged_model_encodes_the_same(void **state)
+{
+    char line[8000];
+    struct buf a = {0}, b = {0};
+    (void)state;
+    assert_int_equal(train("merging", bert, "--steps 10 --query-prompt 'aa ' --lora-targets q,v,down"), 0);
+    snprintf(line, sizeof line, "merge --adapter %s --output %s", in_folder("merging/model"), in_folder("merged"));
+    assert_int_equal(program(line), 0);
+    assert_int_equal(program(line), 2);
+    assert_err_has("exists already");
+    static const char *const models[] = {"merging/model", "merged"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(line, sizeof line, "encode --model %s --input %.4200s --side query --precision f32 --output %s",
+                 in_folder(models[i]), dev, in_folder("v.npy"));
+        assert_int_equal(program(line), 0);
+        assert_int_equal(file_read(i ? &b : &a, in_folder("v.npy"), 1 << 24), TRAWL_OK);
+    }
+    assert_int_equal(a.n, b.n);
+    assert_memory_equal(a.data, b.data, a.n);
+    buf_release(&a);
+    buf_release(&b);
+    snprintf(line, sizeof line, "merge --adapter %s --model %s --output %s", in_folder("merging/model"), llama,
+             in_folder("merged2"));
+    assert_int_equal(program(line), 1);
+    assert_err_has("is not the base");
+    snprintf(line, sizeof line, "merge --adapter %s --output %s", bert, in_folder("merged2"));
+    assert_int_equal(program(line), 2);
+    assert_err_has("is no adapter");
+}
+
 static void whole_models_are_trained(void **state)
 {
     (void)state;
@@ -423,6 +454,7 @@ int main(void)
         cmocka_unit_test(threads_and_passes_do_not_show),
         cmocka_unit_test(killed_runs_end_with_the_same_bits),
         cmocka_unit_test(an_adapter_is_trained_on),
+        cmocka_unit_test(a_merged_model_encodes_the_same),
         cmocka_unit_test(whole_models_are_trained),
         cmocka_unit_test(other_objectives_train),
         cmocka_unit_test(a_file_of_options_is_read),
