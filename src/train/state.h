@@ -14,7 +14,7 @@ struct train_state {
     uint64_t best_step, evaluations_since_best;
     uint64_t tokens;
     double seconds, loss; /* loss of the last step */
-    size_t n; /* parameters */
+    size_t n;             /* parameters */
     float *values, *m, *v;
 };
 /* `key` says what the numbers belong to; a checkpoint with another one is MISMATCH. */
