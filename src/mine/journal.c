@@ -266,7 +266,7 @@ static enum trawl_status take_candidates(struct mine_journal *j, struct mine_can
 
 enum trawl_status mine_journal_next(struct mine_journal *j, struct mine_found *found)
 {
-    uint32_t counts[2 + MINE_RULES];
+    uint32_t counts[2 + MINE_RULES] = {0};
     struct head head;
     size_t n_rules = j->plan->n_rules, total = 0, at = 0;
     if (!j->left) {
